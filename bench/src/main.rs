@@ -1,0 +1,3 @@
+//! The figures of Flowstone.
+
+fn main() {}

@@ -1,0 +1,201 @@
+//! Carries out one request: opens the state, lets what an earlier process left open end, runs, and tells of it.
+//!
+//! The first Ctrl-C cancels and waits, the second ends the process at once; either way nothing is half-visible.
+
+use std::path::Path;
+use std::sync::Arc;
+use std::time::{Duration, Instant};
+
+use flowstone_core::io::IoEnv;
+use flowstone_core::pipeline::Pipeline;
+use flowstone_core::plan::RunRequest;
+use flowstone_core::run::RunState;
+use flowstone_core::{Result, ResultExt as _};
+use flowstone_io_object::Object;
+use flowstone_runtime::{Engine, EngineOptions, RunHandle, RunReport};
+use flowstone_store::SqliteStore;
+use jiff::Timestamp;
+
+use crate::control::{ControlServer, Holder};
+use crate::entry::Context;
+use crate::exit::Failure;
+use crate::interrupt::Interrupts;
+use crate::output::{Output, readable};
+use crate::progress::{Meter, duration};
+use crate::settings::Settings;
+
+/// The folder for data in the state folder.
+pub(crate) const DATA_FOLDER: &str = "data";
+
+/// How a request was carried out.
+pub(crate) struct Carried {
+    /// How the runs ended that an earlier process had left open.
+    pub(crate) recovered: Vec<RunReport>,
+    /// How the request's own run ended; none when there was nothing to do, or somebody interrupted before it began.
+    pub(crate) report: Option<RunReport>,
+    /// True when somebody interrupted.
+    pub(crate) is_interrupted: bool,
+}
+
+/// Starts an engine on the state in `state_dir`.
+pub(crate) async fn start(pipeline: Pipeline, state_dir: &Path, settings: &Settings) -> Result<Engine> {
+    let store = Arc::new(SqliteStore::open(state_dir).await?);
+    let options = EngineOptions {
+        workers: settings.workers.value,
+        cancel_grace: settings.cancel_grace.value,
+        io: IoEnv {
+            data_dir: Some(state_dir.join(DATA_FOLDER)),
+        },
+        default_io: Arc::new(Object::embedded()),
+        ..EngineOptions::default()
+    };
+    Engine::start(pipeline, store, options).await
+}
+
+/// Carries out `request` on behalf of `verb`.
+///
+/// # Errors
+/// What stands in the way of running; a run that does not end well is no error. `Interrupted` when the process is to end
+/// at once.
+pub(crate) async fn carry_out(
+    context: &Context,
+    pipeline: Pipeline,
+    verb: &'static str,
+    request: RunRequest,
+) -> std::result::Result<Carried, Failure> {
+    let mut interrupts = Interrupts::listen()?;
+    let since = Timestamp::now();
+    let engine = tokio::select! {
+        started = start(pipeline, context.state_dir(), &context.settings) => Arc::new(started?),
+        _ = interrupts.next() => return Err(Failure::Interrupted),
+    };
+    let holder = Holder {
+        pid: std::process::id(),
+        verb: verb.to_owned(),
+        since,
+    };
+    let control = match ControlServer::open(context.state_dir(), Arc::clone(&engine), holder) {
+        Ok(control) => Some(control),
+        Err(error) => {
+            context
+                .out
+                .say(format_args!("warning: `cancel` cannot reach this process: {error}"));
+            None
+        }
+    };
+    let driven = drive(
+        &context.out,
+        &engine,
+        request,
+        &mut interrupts,
+        context.settings.cancel_grace.value,
+    )
+    .await;
+    if matches!(driven, Err(Failure::Interrupted)) {
+        return Err(Failure::Interrupted);
+    }
+    if let Some(control) = control {
+        control.close().await;
+    }
+    let mut stopped = Ok(());
+    if let Some(engine) = Arc::into_inner(engine) {
+        tokio::select! {
+            ended = engine.shutdown() => stopped = ended.during("stop the engine"),
+            _ = interrupts.next() => return Err(Failure::Interrupted),
+        }
+    }
+    // What went wrong first is the better complaint.
+    let carried = driven?;
+    stopped?;
+    Ok(carried)
+}
+
+async fn drive(
+    out: &Output,
+    engine: &Engine,
+    request: RunRequest,
+    interrupts: &mut Interrupts,
+    grace: Duration,
+) -> std::result::Result<Carried, Failure> {
+    let mut carried = Carried {
+        recovered: Vec::new(),
+        report: None,
+        is_interrupted: false,
+    };
+    for handle in engine.recovered() {
+        out.say(format_args!(
+            "run {} was left open by an earlier process: it goes on",
+            handle.run_id()
+        ));
+        let report = follow(out, handle, engine.recovered(), interrupts, grace).await?;
+        out.say(format_args!(
+            "run {} {} in {}",
+            report.run,
+            report.state,
+            duration(report.elapsed)
+        ));
+        if let Some(error) = &report.error {
+            out.say(format_args!("  {}", readable(&error.message)));
+        }
+        carried.recovered.push(report);
+    }
+    if interrupts.heard() > 0 {
+        carried.is_interrupted = true;
+        return Ok(carried);
+    }
+    let plan = engine.plan(&request).await?;
+    if plan.is_empty() {
+        return Ok(carried);
+    }
+    let handle = engine.submit(request).await?;
+    out.say(format_args!(
+        "run {}: {} steps in {} assets",
+        handle.run_id(),
+        plan.steps(),
+        plan.assets.len()
+    ));
+    let report = follow(out, &handle, std::slice::from_ref(&handle), interrupts, grace).await?;
+    carried.is_interrupted = interrupts.heard() > 0 && report.state == RunState::Cancelled;
+    carried.report = Some(report);
+    Ok(carried)
+}
+
+/// Watches `handle` to its end. An interrupt cancels all of `open`.
+async fn follow(
+    out: &Output,
+    handle: &RunHandle,
+    open: &[RunHandle],
+    interrupts: &mut Interrupts,
+    grace: Duration,
+) -> std::result::Result<RunReport, Failure> {
+    let mut meter = Meter::new(out, Instant::now());
+    let mut progress = handle.watch();
+    let mut is_watched = true;
+    let ended = handle.wait();
+    tokio::pin!(ended);
+    let report = loop {
+        let now = *progress.borrow_and_update();
+        meter.update(now, Instant::now());
+        tokio::select! {
+            report = &mut ended => break report,
+            changed = progress.changed(), if is_watched => is_watched = changed.is_ok(),
+            heard = interrupts.next() => {
+                if heard > 1 {
+                    meter.finish();
+                    return Err(Failure::Interrupted);
+                }
+                out.say(format_args!(
+                    "interrupted: cancelling, steps that run have {} to end; once more ends this process at once",
+                    duration(grace)
+                ));
+                for handle in open {
+                    let handle = handle.clone();
+                    // Beside the watching, so that a second interrupt is heard. The wait tells what becomes of it.
+                    tokio::spawn(async move { handle.cancel().await });
+                }
+            }
+        }
+    };
+    meter.finish();
+    Ok(report?)
+}

@@ -1,0 +1,126 @@
+//! What is read of the state without holding it: other processes may be running meanwhile.
+
+use std::collections::HashMap;
+use std::path::Path;
+use std::sync::Arc;
+
+use flowstone_core::graph::AssetGraph;
+use flowstone_core::pipeline::Pipeline;
+use flowstone_core::plan::RunPlan;
+use flowstone_core::run::{Recorded, RunEffect, RunMachine};
+use flowstone_core::store::{AssetRow, RunFilter, RunRow, Store};
+use flowstone_core::{AssetId, AssetKey, Error, ErrorKind, Result, RunId};
+use flowstone_store::{LEDGER_FILE, SqliteStore};
+use jiff::Timestamp;
+
+/// How many of the newest runs an id's first characters are looked for in.
+const RUNS_SEARCHED_MAX: usize = 10_000;
+
+/// What everyone is told where nothing has run yet.
+pub(crate) const NOTHING_YET: &str = "nothing was run here yet";
+
+/// Opens the ledger in `dir` for reading; none when there is none yet.
+pub(crate) async fn read(dir: &Path) -> Result<Option<Arc<dyn Store>>> {
+    match dir.join(LEDGER_FILE).try_exists() {
+        Ok(false) => Ok(None),
+        // Whatever else is wrong with the folder, the store says it best.
+        Ok(true) | Err(_) => Ok(Some(Arc::new(SqliteStore::open_read_only(dir).await?))),
+    }
+}
+
+/// The same, where a verb has nothing to say without one.
+pub(crate) async fn read_existing(dir: &Path) -> Result<Arc<dyn Store>> {
+    read(dir).await?.ok_or_else(|| {
+        Error::new(ErrorKind::NotFound, NOTHING_YET)
+            .code("no_state")
+            .about(format!("state folder {}", dir.display()))
+            .fix("run something first, or name the folder with `--state-dir`")
+    })
+}
+
+/// The assets that the ledger knows, by their numbers.
+pub(crate) struct KnownAssets(HashMap<AssetId, AssetRow>);
+
+impl KnownAssets {
+    pub(crate) async fn read(store: &dyn Store) -> Result<Self> {
+        Ok(Self(
+            store.assets().await?.into_iter().map(|row| (row.id, row)).collect(),
+        ))
+    }
+
+    /// The name of an asset and the text of a partition of it.
+    pub(crate) fn name(&self, asset: AssetId, partition: u64) -> (String, String) {
+        match self.0.get(&asset) {
+            Some(row) => (row.key.to_string(), row.space.label(partition)),
+            None => (format!("#{asset}"), format!("#{partition}")),
+        }
+    }
+
+    /// The numbers of the assets of `graph`, by node; what the ledger does not know gets a number that nothing has.
+    pub(crate) fn ids(&self, graph: &AssetGraph) -> Vec<AssetId> {
+        let by_key: HashMap<&AssetKey, AssetId> = self.0.values().map(|row| (&row.key, row.id)).collect();
+        let mut next = self.0.keys().map(|id| id.0 + 1).max().unwrap_or(0);
+        let ids = graph.nodes().map(|(_, node)| {
+            by_key.get(node.key()).copied().unwrap_or_else(|| {
+                next += 1;
+                AssetId(next - 1)
+            })
+        });
+        ids.collect()
+    }
+}
+
+/// The run that `text` means: its id, or the first characters of it.
+pub(crate) async fn find_run(store: &dyn Store, text: &str) -> Result<RunRow> {
+    let unknown = || {
+        Error::new(ErrorKind::NotFound, format!("no run has the id {text:?}"))
+            .code("run_unknown")
+            .fix("see `runs` for the ids")
+    };
+    if let Ok(id) = text.parse::<RunId>() {
+        return store.run(id).await?.ok_or_else(unknown);
+    }
+    let start = text.to_ascii_lowercase();
+    let runs = store.runs(RunFilter::All, RUNS_SEARCHED_MAX).await?;
+    let mut found = runs.into_iter().filter(|row| row.run.to_string().starts_with(&start));
+    match (found.next(), found.next()) {
+        (None, _) => Err(unknown()),
+        (Some(only), None) => Ok(only),
+        (Some(_), Some(_)) => Err(Error::new(
+            ErrorKind::Conflict,
+            format!("several runs have ids that start with {text:?}"),
+        )
+        .code("run_ambiguous")
+        .fix("give more of the id; see `runs`")),
+    }
+}
+
+/// Rebuilds where a run is, as the engine does when it takes it up; nothing is started or written.
+///
+/// # Errors
+/// `Conflict` with code `code_changed` when the pipeline is not the one that the run was planned for.
+pub(crate) async fn rebuild(
+    pipeline: &Pipeline,
+    store: &dyn Store,
+    known: &KnownAssets,
+    run: RunId,
+    plan: &RunPlan,
+    now: Timestamp,
+) -> Result<(RunMachine, Vec<RunEffect>)> {
+    let mut recorded = Recorded {
+        chunks: store.chunks(run).await?,
+        failures: store.failures(run).await?,
+        stale: HashMap::new(),
+    };
+    for planned in &plan.assets {
+        recorded.stale.insert(planned.id, store.status(planned.id).await?.stale);
+    }
+    RunMachine::recover(
+        run,
+        plan,
+        pipeline.graph(),
+        &known.ids(pipeline.graph()),
+        &recorded,
+        now,
+    )
+}

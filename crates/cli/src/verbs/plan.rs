@@ -1,0 +1,103 @@
+//! `plan`: what a run would do now, and why. Writes nothing, and works while another process runs.
+
+use std::collections::BTreeMap;
+
+use flowstone_core::memory::MemoryStore;
+use flowstone_core::pipeline::Pipeline;
+use flowstone_core::plan::{Reason, RunPlan};
+use jiff::Timestamp;
+use serde::Serialize;
+
+use crate::args::RequestArgs;
+use crate::entry::Context;
+use crate::exit::{Exit, Failure, OrUsage as _};
+use crate::labels::Ranges;
+use crate::output::aligned;
+use crate::request::request;
+use crate::state;
+
+#[derive(Serialize)]
+struct Planned {
+    planned_at: Timestamp,
+    steps: u64,
+    assets: Vec<PlannedAsset>,
+}
+
+#[derive(Serialize)]
+struct PlannedAsset {
+    asset: String,
+    steps: u64,
+    /// Those of the steps that run whatever becomes of their upstream.
+    certain: u64,
+    reasons: Vec<PlannedReason>,
+}
+
+#[derive(Serialize)]
+struct PlannedReason {
+    reason: Reason,
+    partitions: Ranges,
+}
+
+pub(super) async fn perform(context: &Context, args: &RequestArgs) -> Result<Exit, Failure> {
+    let pipeline = context.pipeline()?;
+    let now = Timestamp::now();
+    let request = request(&pipeline, &args.selection, &args.partitions, &args.how, now).or_usage()?;
+    let plan = match state::read(context.state_dir()).await? {
+        Some(store) => flowstone_runtime::plan(&pipeline, &*store, &request, now).await?,
+        None => flowstone_runtime::plan(&pipeline, &MemoryStore::default(), &request, now).await?,
+    };
+    let exit = if plan.is_empty() { Exit::Done } else { Exit::Pending };
+    context
+        .out
+        .data("flowstone.plan/1", &describe(&pipeline, &plan), show)?;
+    Ok(exit)
+}
+
+fn describe(pipeline: &Pipeline, plan: &RunPlan) -> Planned {
+    let graph = pipeline.graph();
+    let spaces: BTreeMap<_, _> = graph.nodes().map(|(_, node)| (node.key(), node.space())).collect();
+    let assets = plan.assets.iter().map(|planned| {
+        let space = spaces[&planned.key];
+        let reasons = planned.reasons.iter().map(|(reason, partitions)| PlannedReason {
+            reason: *reason,
+            partitions: Ranges::new(space, partitions),
+        });
+        PlannedAsset {
+            asset: planned.key.to_string(),
+            steps: planned.steps.len(),
+            certain: planned.certain.len(),
+            reasons: reasons.collect(),
+        }
+    });
+    Planned {
+        planned_at: plan.planned_at,
+        steps: plan.steps(),
+        assets: assets.collect(),
+    }
+}
+
+fn show(planned: &Planned) -> String {
+    if planned.assets.is_empty() {
+        return "nothing to do: everything that was asked for is current".to_owned();
+    }
+    let rows = planned.assets.iter().flat_map(|asset| {
+        asset.reasons.iter().map(|reason| {
+            [
+                asset.asset.clone(),
+                reason.partitions.count.to_string(),
+                reason.reason.to_string(),
+                reason.partitions.to_text(),
+            ]
+        })
+    });
+    let steps = aligned(["asset", "steps", "why", "partitions"], &[1], rows);
+    let certain: u64 = planned.assets.iter().map(|asset| asset.certain).sum();
+    let mut total = format!("{} steps in {} assets", planned.steps, planned.assets.len());
+    if certain < planned.steps {
+        total.push_str(&format!(
+            ", {} of them only if their upstream changes",
+            planned.steps - certain
+        ));
+    }
+    format!("{steps}\n{total}")
+}

@@ -1,0 +1,158 @@
+//! `status`: what is known of the partitions of each asset, as counts.
+
+use std::collections::HashMap;
+use std::sync::Arc;
+
+use flowstone_core::graph::Node;
+use flowstone_core::partition::PartitionSet;
+use flowstone_core::plan::{RunPlan, planned_code_version};
+use flowstone_core::run::RunState;
+use flowstone_core::store::{AssetStatus, RunFilter, Store};
+use flowstone_core::{AssetKey, Result, RunId};
+use jiff::Timestamp;
+use serde::Serialize;
+
+use crate::args::SelectionArgs;
+use crate::entry::Context;
+use crate::exit::{Exit, Failure, OrUsage as _};
+use crate::labels::Ranges;
+use crate::output::aligned;
+use crate::request::select;
+use crate::state::{self, KnownAssets, NOTHING_YET};
+
+/// How many of the newest runs are looked through for the last one of an asset.
+const RUNS_SEARCHED_MAX: usize = 100;
+
+#[derive(Serialize)]
+struct Statuses {
+    pipeline: String,
+    /// False where nothing was run yet.
+    has_state: bool,
+    assets: Vec<Status>,
+}
+
+#[derive(Serialize)]
+struct Status {
+    asset: String,
+    partitions: u64,
+    materialized: Ranges,
+    missing: Ranges,
+    /// Materialized, and made by other code or from something that has changed since.
+    stale: Ranges,
+    /// The latest step failed for good.
+    failed: Ranges,
+    last_run: Option<LastRun>,
+}
+
+#[derive(Debug, Clone, Copy, Serialize)]
+struct LastRun {
+    run: RunId,
+    state: RunState,
+    moved_at: Timestamp,
+}
+
+pub(super) async fn perform(context: &Context, args: &SelectionArgs) -> std::result::Result<Exit, Failure> {
+    let pipeline = context.pipeline()?;
+    let graph = pipeline.graph();
+    let selected = select(graph, &args.selection).or_usage()?;
+    let store = state::read(context.state_dir()).await?;
+    let now = Timestamp::now();
+    let mut assets = Vec::with_capacity(selected.assets.len());
+    let mut last_runs = HashMap::new();
+    let mut ids = Vec::new();
+    if let Some(store) = &store {
+        let nodes = selected.assets.iter().map(|ix| graph.node(*ix).key());
+        last_runs = find_last_runs(store, nodes.collect()).await?;
+        ids = KnownAssets::read(&**store).await?.ids(graph);
+    }
+    for ix in &selected.assets {
+        let node = graph.node(*ix);
+        let status = match &store {
+            Some(store) => store.status(ids[ix.index()]).await?,
+            None => AssetStatus::default(),
+        };
+        assets.push(describe(node, &status, last_runs.get(node.key()).copied(), now));
+    }
+    let statuses = Statuses {
+        pipeline: pipeline.name().to_owned(),
+        has_state: store.is_some(),
+        assets,
+    };
+    context.out.data("flowstone.status/1", &statuses, show)?;
+    Ok(Exit::Done)
+}
+
+fn describe(node: &Node, status: &AssetStatus, last_run: Option<LastRun>, now: Timestamp) -> Status {
+    let space = node.space();
+    let len = space.len_at(now);
+    let materialized = status.materialized().below(len);
+    let missing = PartitionSet::full(len).difference(&materialized);
+    let mut stale = status.stale.intersect(&materialized);
+    // With a configuration the code is another; only a plan knows which configuration is meant.
+    let empty = serde_json::Value::Object(serde_json::Map::new());
+    if node.check_config(&empty).is_none() {
+        let current = status.made_by(planned_code_version(node, &empty));
+        stale.union_with(&materialized.difference(&current));
+    }
+    Status {
+        asset: node.key().to_string(),
+        partitions: len,
+        materialized: Ranges::new(space, &materialized),
+        missing: Ranges::new(space, &missing),
+        stale: Ranges::new(space, &stale),
+        failed: Ranges::new(space, &status.failed.below(len)),
+        last_run,
+    }
+}
+
+/// The newest run that had steps of each asset.
+async fn find_last_runs(store: &Arc<dyn Store>, mut wanted: Vec<&AssetKey>) -> Result<HashMap<AssetKey, LastRun>> {
+    let mut found = HashMap::new();
+    for row in store.runs(RunFilter::All, RUNS_SEARCHED_MAX).await? {
+        if wanted.is_empty() {
+            break;
+        }
+        let Some(Ok(plan)) = row.plan.as_deref().map(RunPlan::decode) else {
+            continue;
+        };
+        for planned in plan.assets {
+            if let Some(at) = wanted.iter().position(|key| **key == planned.key) {
+                wanted.swap_remove(at);
+                found.insert(
+                    planned.key,
+                    LastRun {
+                        run: row.run,
+                        state: row.state,
+                        moved_at: row.moved_at,
+                    },
+                );
+            }
+        }
+    }
+    Ok(found)
+}
+
+fn show(statuses: &Statuses) -> String {
+    let rows = statuses.assets.iter().map(|asset| {
+        let count = |ranges: &Ranges| ranges.count.to_string();
+        let last = asset
+            .last_run
+            .map_or_else(String::new, |last| format!("{} {:.0}", last.state, last.moved_at));
+        [
+            asset.asset.clone(),
+            asset.partitions.to_string(),
+            count(&asset.materialized),
+            count(&asset.missing),
+            count(&asset.stale),
+            count(&asset.failed),
+            last,
+        ]
+    });
+    let header = ["asset", "partitions", "made", "missing", "stale", "failed", "last run"];
+    let mut text = aligned(header, &[1, 2, 3, 4, 5], rows);
+    if !statuses.has_state {
+        text.push('\n');
+        text.push_str(NOTHING_YET);
+    }
+    text
+}

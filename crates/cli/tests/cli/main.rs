@@ -1,0 +1,9 @@
+//! Drives a real program as a person and a script would: through its arguments, streams, signals and exit codes.
+
+mod cancelling;
+mod gate;
+mod json;
+mod program;
+mod resuming;
+mod talking;
+mod usage;

@@ -1,0 +1,140 @@
+//! The program that the tests drive: a small pipeline with an asset that fails, and some that wait to be let through.
+//!
+//! With `SAMPLE_GATE=<socket>` each gated step says there who it is, and waits for a line before it goes on; without it
+//! nothing waits. So a test knows what runs and decides for how long, and nobody sleeps.
+
+use std::io::{BufRead as _, BufReader, Write as _};
+use std::os::unix::net::UnixStream;
+use std::process::ExitCode;
+
+use flowstone_core::asset::{Asset, AssetContext, Config, In, PartitionStream};
+use flowstone_core::partition::{Daily, Monthly};
+use flowstone_core::pipeline::Pipeline;
+use flowstone_core::{Error, ErrorKind, Result};
+use serde::Deserialize;
+
+#[derive(Deserialize)]
+struct Factor {
+    #[serde(default = "one")]
+    by: i64,
+}
+
+fn one() -> i64 {
+    1
+}
+
+fn main() -> ExitCode {
+    flowstone_cli::main(pipeline)
+}
+
+fn pipeline() -> Result<Pipeline> {
+    if std::env::var_os("SAMPLE_BROKEN_PIPELINE").is_some() {
+        return Pipeline::builder("sample")
+            .asset(
+                Asset::new("alone")
+                    .upstream("nobody")
+                    .run(|In(n): In<i64>| async move { n }),
+            )
+            .build();
+    }
+    let days = || Daily::from("2024-01-01").until("2024-01-06");
+    Pipeline::builder("sample")
+        .asset(
+            Asset::new("numbers")
+                .description("Three numbers")
+                .group("sums")
+                .tag("small")
+                .defined_at("sample.rs", 1)
+                .run(|| async { vec![1_i64, 2, 3] }),
+        )
+        .asset(
+            Asset::new("total")
+                .group("sums")
+                .upstream("numbers")
+                .defined_at("sample.rs", 2)
+                .run(|In(numbers): In<Vec<i64>>| async move { numbers.iter().sum::<i64>() }),
+        )
+        .asset(
+            Asset::new("scaled")
+                .upstream("total")
+                .defined_at("sample.rs", 3)
+                .run(|In(total): In<i64>, factor: Config<Factor>| async move { total * factor.by }),
+        )
+        .asset(
+            Asset::new("days")
+                .description("A value for each day")
+                .partitions(days())
+                .tag("gated")
+                .defined_at("sample.rs", 4)
+                .run(|context: AssetContext| async move { pass(&context).await.map(|()| context.partition_label()) }),
+        )
+        .asset(
+            Asset::new("stubborn")
+                .tag("gated")
+                .defined_at("sample.rs", 8)
+                .run(|context: AssetContext| async move { wait_at_gate(&context).await.map(|()| 1_i64) }),
+        )
+        .asset(
+            Asset::new("lengths")
+                .partitions(days())
+                .upstream("days")
+                .defined_at("sample.rs", 5)
+                .run(|In(day): In<String>| async move { day.len() as i64 }),
+        )
+        .asset(
+            Asset::new("picky")
+                .partitions(days())
+                .upstream("lengths")
+                .defined_at("sample.rs", 6)
+                .run(|context: AssetContext, In(len): In<i64>| async move { picky(&context, len) }),
+        )
+        .asset(
+            Asset::new("month")
+                .partitions(Monthly::from("2024-01").until("2024-02"))
+                .upstream("picky")
+                .defined_at("sample.rs", 7)
+                .run(
+                    |picky: PartitionStream<i64>| async move { Ok::<i64, Error>(picky.collect().await?.iter().sum()) },
+                ),
+        )
+        .build()
+}
+
+fn picky(context: &AssetContext, len: i64) -> Result<i64> {
+    if context.partition_label() == "2024-01-03" {
+        return Err(Error::permanent("the third day is not to its taste").fix("leave the third day away"));
+    }
+    Ok(len)
+}
+
+/// Waits to be let through, or to be cancelled.
+async fn pass(context: &AssetContext) -> Result<()> {
+    tokio::select! {
+        passed = wait_at_gate(context) => passed,
+        () = context.cancelled() => Err(Error::new(ErrorKind::Cancelled, "it was asked to end")),
+    }
+}
+
+/// Waits to be let through, whatever happens.
+async fn wait_at_gate(context: &AssetContext) -> Result<()> {
+    let Some(gate) = std::env::var_os("SAMPLE_GATE") else {
+        return Ok(());
+    };
+    let name = format!(
+        "{} {} {}\n",
+        context.asset(),
+        context.partition_label(),
+        context.attempt()
+    );
+    let waiting = tokio::task::spawn_blocking(move || -> std::io::Result<String> {
+        let mut stream = UnixStream::connect(gate)?;
+        stream.write_all(name.as_bytes())?;
+        let mut line = String::new();
+        BufReader::new(stream).read_line(&mut line)?;
+        Ok(line)
+    });
+    match waiting.await.map_err(Error::from)??.trim_end() {
+        "pass" => Ok(()),
+        other => Err(Error::permanent(format!("the gate says {other:?}"))),
+    }
+}

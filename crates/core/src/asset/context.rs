@@ -1,0 +1,112 @@
+//! What one step is handed: who it is, and the way to its inputs.
+
+use std::fmt;
+use std::sync::Arc;
+
+use jiff::Timestamp;
+use tokio_util::sync::CancellationToken;
+
+use crate::graph::NodeIx;
+use crate::partition::{PartitionKey, PartitionSet};
+use crate::pipeline::Pipeline;
+use crate::{BoxFuture, Result, RunId, Value};
+
+/// Loads the pinned inputs of the steps of one asset in one run. The engine implements it.
+pub trait InputLoader: Send + Sync + 'static {
+    /// The partitions of input number `input` that `partition` reads and that were materialized, in order.
+    fn partitions(&self, input: usize, partition: u64) -> Result<PartitionSet>;
+
+    /// The value of partition `upstream` of input number `input`, as pinned; `None` when it was never materialized.
+    fn load(&self, input: usize, upstream: u64) -> BoxFuture<'_, Result<Option<Value>>>;
+}
+
+/// What all steps of one asset in one run share.
+pub struct RunScope {
+    /// The pipeline.
+    pub pipeline: Pipeline,
+    /// The asset.
+    pub node: NodeIx,
+    /// The run.
+    pub run: RunId,
+    /// The asset's section of the run's configuration.
+    pub config: serde_json::Value,
+}
+
+/// One step, from which its function's arguments are drawn.
+#[derive(Clone)]
+pub struct Step {
+    /// What it shares with the other steps.
+    pub scope: Arc<RunScope>,
+    /// The way to its inputs.
+    pub inputs: Arc<dyn InputLoader>,
+    /// The partition's index.
+    pub partition: u64,
+    /// The attempt, from 1.
+    pub attempt: u32,
+    /// Trips when the step should end.
+    pub cancelled: CancellationToken,
+}
+
+/// Who a step is, and whether it should end; an argument of an asset's function.
+#[derive(Clone)]
+pub struct AssetContext(Step);
+
+impl AssetContext {
+    pub(crate) fn new(step: Step) -> Self {
+        Self(step)
+    }
+
+    /// The name of the asset.
+    pub fn asset(&self) -> &str {
+        self.0.scope.pipeline.graph().node(self.0.scope.node).key().as_str()
+    }
+
+    /// The key of the partition.
+    ///
+    /// # Errors
+    /// `OutOfRange` when the index lies outside the asset's space, which the plan rules out.
+    pub fn partition(&self) -> Result<PartitionKey> {
+        self.0.scope.pipeline.graph().node(self.0.scope.node).space().key_of(self.0.partition)
+    }
+
+    /// The partition's text as the command line shows it; empty for an asset without partitions.
+    pub fn partition_label(&self) -> String {
+        self.0.scope.pipeline.graph().node(self.0.scope.node).space().label(self.0.partition)
+    }
+
+    /// The time window of the partition, start inclusive and end exclusive, if the asset is partitioned by time.
+    pub fn window(&self) -> Option<(Timestamp, Timestamp)> {
+        self.0.scope.pipeline.graph().node(self.0.scope.node).space().window_of(self.0.partition)
+    }
+
+    /// The run.
+    pub fn run_id(&self) -> RunId {
+        self.0.scope.run
+    }
+
+    /// The attempt, from 1.
+    pub fn attempt(&self) -> u32 {
+        self.0.attempt
+    }
+
+    /// True when the step should end: its run was cancelled or its deadline passed.
+    pub fn is_cancelled(&self) -> bool {
+        self.0.cancelled.is_cancelled()
+    }
+
+    /// Waits until the step should end.
+    pub async fn cancelled(&self) {
+        self.0.cancelled.cancelled().await;
+    }
+}
+
+impl fmt::Debug for AssetContext {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("AssetContext")
+            .field("asset", &self.asset())
+            .field("partition", &self.partition_label())
+            .field("run", &self.run_id())
+            .field("attempt", &self.attempt())
+            .finish()
+    }
+}

@@ -1,0 +1,270 @@
+//! Values to bytes and back, behind a tag.
+//!
+//! Every encoded value starts with the codec's tag and format version, so that bytes say how to read themselves and
+//! changing a default never strands what is stored. Where the bytes lie is not decided here.
+
+mod fingerprint;
+
+use bytes::Bytes;
+
+use crate::{Error, ErrorKind, Result, TypeInfo, Value};
+
+pub use fingerprint::TypeFingerprint;
+
+/// The largest value that a codec decodes, in bytes; more is refused before memory is taken.
+pub const DECODED_LEN_MAX: usize = 1 << 30;
+
+const HEADER_LEN: usize = 2;
+
+/// Turns values into bytes and back.
+///
+/// Implementors promise that `decode(encode(v))` equals `v`, that equal values give equal bytes, that hostile bytes
+/// give an error and never a panic or an unbounded allocation, and that a tag is never reused for another format.
+pub trait Codec: Send + Sync + 'static {
+    /// The name by which an asset or an IO manager asks for this codec.
+    fn name(&self) -> &'static str;
+
+    /// The first byte of everything that this codec writes.
+    fn tag(&self) -> u8;
+
+    /// The second byte: the version of the format.
+    fn version(&self) -> u8;
+
+    /// Encodes `value`, tag and version first.
+    ///
+    /// # Errors
+    /// `Invalid` when the value cannot be written in this format.
+    fn encode(&self, value: &Value) -> Result<Bytes>;
+
+    /// Decodes what [`encode`](Self::encode) wrote.
+    ///
+    /// # Errors
+    /// `Corrupt` when the bytes are not such a value; `TypeMismatch` when they were written for another type;
+    /// `Unsupported` when tag or version belong to another codec.
+    fn decode(&self, bytes: &[u8], ty: TypeInfo) -> Result<Value>;
+}
+
+/// Human-readable JSON: the default for small values.
+#[derive(Debug, Clone, Copy, Default)]
+pub struct Json;
+
+/// Bincode 2: compact, by explicit choice. It does not describe itself, so the type's fingerprint is stored with the
+/// value and checked before it is read.
+#[derive(Debug, Clone, Copy, Default)]
+pub struct Bincode;
+
+/// Postcard: compact like [`Bincode`], with the same check; the tested way out of it.
+#[derive(Debug, Clone, Copy, Default)]
+pub struct Postcard;
+
+impl Codec for Json {
+    fn name(&self) -> &'static str {
+        "json"
+    }
+
+    fn tag(&self) -> u8 {
+        b'J'
+    }
+
+    fn version(&self) -> u8 {
+        1
+    }
+
+    fn encode(&self, value: &Value) -> Result<Bytes> {
+        let mut bytes = header(self);
+        serde_json::to_writer(&mut bytes, value.as_serialize()).map_err(|error| unwritable(self, value, &error))?;
+        Ok(bytes.into())
+    }
+
+    fn decode(&self, bytes: &[u8], ty: TypeInfo) -> Result<Value> {
+        let mut json = serde_json::Deserializer::from_slice(body(self, bytes)?);
+        let value = ty
+            .read(&mut <dyn erased_serde::Deserializer<'_>>::erase(&mut json))
+            .map_err(|error| unreadable(self, ty, &error))?;
+        json.end().map_err(|error| unreadable(self, ty, &error))?;
+        Ok(value)
+    }
+}
+
+impl Codec for Bincode {
+    fn name(&self) -> &'static str {
+        "bincode"
+    }
+
+    fn tag(&self) -> u8 {
+        b'B'
+    }
+
+    fn version(&self) -> u8 {
+        1
+    }
+
+    fn encode(&self, value: &Value) -> Result<Bytes> {
+        let mut bytes = header(self);
+        bytes.extend_from_slice(&TypeFingerprint::of(value.ty())?.to_bytes());
+        bincode::serde::encode_into_std_write(value.as_serialize(), &mut bytes, bincode::config::standard())
+            .map_err(|error| unwritable(self, value, &error))?;
+        Ok(bytes.into())
+    }
+
+    fn decode(&self, bytes: &[u8], ty: TypeInfo) -> Result<Value> {
+        let body = TypeFingerprint::of(ty)?.check(body(self, bytes)?, ty)?;
+        let config = bincode::config::standard().with_limit::<DECODED_LEN_MAX>();
+        let mut decoder = bincode::serde::BorrowedSerdeDecoder::from_slice(body, config, ());
+        let value = ty
+            .read(&mut <dyn erased_serde::Deserializer<'_>>::erase(decoder.as_deserializer()))
+            .map_err(|error| unreadable(self, ty, &error))?;
+        Ok(value)
+    }
+}
+
+impl Codec for Postcard {
+    fn name(&self) -> &'static str {
+        "postcard"
+    }
+
+    fn tag(&self) -> u8 {
+        b'P'
+    }
+
+    fn version(&self) -> u8 {
+        1
+    }
+
+    fn encode(&self, value: &Value) -> Result<Bytes> {
+        let mut bytes = header(self);
+        bytes.extend_from_slice(&TypeFingerprint::of(value.ty())?.to_bytes());
+        let bytes =
+            postcard::to_extend(value.as_serialize(), bytes).map_err(|error| unwritable(self, value, &error))?;
+        Ok(bytes.into())
+    }
+
+    fn decode(&self, bytes: &[u8], ty: TypeInfo) -> Result<Value> {
+        let body = TypeFingerprint::of(ty)?.check(body(self, bytes)?, ty)?;
+        let mut decoder = postcard::Deserializer::from_bytes(body);
+        let value = ty
+            .read(&mut <dyn erased_serde::Deserializer<'_>>::erase(&mut decoder))
+            .map_err(|error| unreadable(self, ty, &error))?;
+        match decoder.finalize() {
+            Ok([]) => Ok(value),
+            _ => Err(unreadable(self, ty, &"bytes are left over")),
+        }
+    }
+}
+
+/// The built-in codec that wrote `bytes`.
+///
+/// # Errors
+/// `Unsupported` when no built-in codec has that tag, `Corrupt` when there is no header.
+pub fn by_tag(bytes: &[u8]) -> Result<&'static dyn Codec> {
+    const ALL: [&dyn Codec; 3] = [&Json, &Bincode, &Postcard];
+    let tag = *bytes.first().ok_or_else(|| Error::new(ErrorKind::Corrupt, "a stored value has no format tag"))?;
+    ALL.into_iter().find(|codec| codec.tag() == tag).ok_or_else(|| {
+        Error::new(ErrorKind::Unsupported, format!("no codec of this build has the format tag {tag:#04x}"))
+            .code("codec_unknown_tag")
+    })
+}
+
+fn header(codec: &dyn Codec) -> Vec<u8> {
+    vec![codec.tag(), codec.version()]
+}
+
+fn body<'a>(codec: &dyn Codec, bytes: &'a [u8]) -> Result<&'a [u8]> {
+    let name = codec.name();
+    if bytes.len() < HEADER_LEN {
+        return Err(Error::new(ErrorKind::Corrupt, "a stored value is shorter than its header").about(name));
+    }
+    let (tag, version) = (bytes[0], bytes[1]);
+    if tag != codec.tag() || version != codec.version() {
+        let known = codec.version();
+        return Err(Error::new(
+            ErrorKind::Unsupported,
+            format!("the bytes carry tag {tag:#04x} version {version}, codec `{name}` reads version {known}"),
+        )
+        .code("codec_version")
+        .fix("read it with the build of Flowstone that wrote it, or materialize it again"));
+    }
+    Ok(&bytes[HEADER_LEN..])
+}
+
+fn unwritable(codec: &dyn Codec, value: &Value, error: &dyn std::fmt::Display) -> Error {
+    let (format, ty) = (codec.name(), value.ty().name());
+    Error::new(ErrorKind::Invalid, format!("{format} cannot hold this `{ty}`: {error}")).during("encode a value")
+}
+
+fn unreadable(codec: &dyn Codec, ty: TypeInfo, error: &dyn std::fmt::Display) -> Error {
+    let (format, ty) = (codec.name(), ty.name());
+    Error::new(ErrorKind::Corrupt, format!("the bytes are not a `{ty}` in {format}: {error}"))
+        .during("decode a value")
+        .fix("if the type changed since it was stored, materialize the asset again")
+}
+
+#[cfg(test)]
+mod tests {
+    use proptest::prelude::*;
+    use serde::{Deserialize, Serialize};
+
+    use super::*;
+
+    const ALL: [&dyn Codec; 3] = [&Json, &Bincode, &Postcard];
+
+    #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+    struct Row {
+        id: u64,
+        name: Option<String>,
+        share: f64,
+        tags: Vec<(String, i32)>,
+    }
+
+    #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+    struct OtherRow {
+        id: u64,
+        renamed: Option<String>,
+    }
+
+    proptest! {
+        #[test]
+        fn what_is_encoded_decodes_to_the_same(id: u64, name: Option<String>, share in -1e300..1e300f64, tags: Vec<(String, i32)>) {
+            let row = Row { id, name, share, tags };
+
+            for codec in ALL {
+                let bytes = codec.encode(&Value::new(row.clone())).unwrap();
+                let read = codec.decode(&bytes, TypeInfo::of::<Row>()).unwrap();
+                prop_assert_eq!(read.downcast_ref::<Row>(), Some(&row));
+                prop_assert_eq!(by_tag(&bytes).unwrap().name(), codec.name());
+            }
+        }
+
+        #[test]
+        fn hostile_bytes_are_refused_and_never_panic(mut bytes: Vec<u8>) {
+            for codec in ALL {
+                let mut framed = codec.encode(&Value::new(0_u8)).unwrap().to_vec();
+                framed.truncate(18.min(framed.len() - 1));
+                framed.append(&mut bytes.clone());
+                drop(codec.decode(&framed, TypeInfo::of::<Row>()));
+                drop(codec.decode(&framed, TypeInfo::of::<Vec<String>>()));
+            }
+            bytes.insert(0, 0xff);
+            prop_assert!(by_tag(&bytes).is_err());
+        }
+    }
+
+    #[test]
+    fn a_format_that_does_not_describe_itself_refuses_another_type() {
+        for codec in [&Bincode as &dyn Codec, &Postcard] {
+            let bytes = codec.encode(&Value::new(OtherRow { id: 1, renamed: None })).unwrap();
+
+            let refused = codec.decode(&bytes, TypeInfo::of::<Row>()).unwrap_err();
+
+            assert_eq!(refused.kind(), ErrorKind::TypeMismatch);
+        }
+    }
+
+    #[test]
+    fn a_newer_format_version_is_refused() {
+        let mut bytes = Json.encode(&Value::new(1_u8)).unwrap().to_vec();
+        bytes[1] = 9;
+
+        assert_eq!(Json.decode(&bytes, TypeInfo::of::<u8>()).unwrap_err().kind(), ErrorKind::Unsupported);
+    }
+}

@@ -1,0 +1,112 @@
+//! What an IO manager is: the place where an asset's values lie.
+//!
+//! It stores a value under an address of its own making and loads it again. It knows nothing of runs, versions or
+//! heads: which address is current is the ledger's to say, and until the ledger says so nobody reads it.
+
+use std::path::PathBuf;
+use std::sync::Arc;
+
+use async_trait::async_trait;
+use bytes::Bytes;
+use serde::{Deserialize, Serialize};
+
+use crate::{AssetId, DataVersion, Result, RunId, TypeInfo, Value};
+
+/// The longest value that may be kept inside the ledger, in encoded bytes.
+pub const INLINE_LEN_MAX: usize = 1024;
+
+/// Where a value lies, as its IO manager understands it.
+#[derive(Debug, Clone, PartialEq, Eq, Hash, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum Address {
+    /// The encoded value itself, kept in the ledger; at most [`INLINE_LEN_MAX`] bytes.
+    Inline(Bytes),
+    /// A location that the IO manager made from ids, for example an object's path below its root.
+    Location(String),
+}
+
+/// The one attempt for which a value is stored. Made of ids only, so that no user text reaches a path.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
+pub struct Slot {
+    /// The asset.
+    pub asset: AssetId,
+    /// The partition's index in its space.
+    pub partition: u64,
+    /// The run.
+    pub run: RunId,
+    /// The fence under which the attempt works; no two attempts at one partition in one run share it.
+    pub fence: u64,
+    /// The attempt, from 1.
+    pub attempt: u32,
+}
+
+/// What was stored and verified.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Stored {
+    /// Where it lies.
+    pub address: Address,
+    /// The fingerprint of the content. Equal values have equal data versions, wherever they lie.
+    pub data_version: DataVersion,
+    /// The size as stored, in bytes.
+    pub bytes: u64,
+    /// The number of rows, where the format has rows.
+    pub rows: Option<u64>,
+}
+
+/// Stores and loads the values of assets.
+///
+/// Implementors promise:
+/// * when `store` returns, the value is durable and has been verified by what the medium reports (size, checksum); a
+///   crash before that leaves nothing that `load` could take for a value;
+/// * every call of `store` writes to an address of its own, so attempts never see each other's leftovers;
+/// * `load` returns exactly the value that was stored there, or an error of kind `Corrupt` or `NotFound`;
+/// * `delete` of what is gone already succeeds;
+/// * dropping a future of any method half-way is safe.
+#[async_trait]
+pub trait IoManager: Send + Sync + 'static {
+    /// Checks at build time that values of `ty` can be stored.
+    ///
+    /// # Errors
+    /// `TypeMismatch` with what would fit.
+    fn accepts(&self, ty: TypeInfo) -> Result<()>;
+
+    /// Stores `value` for the attempt in `slot`.
+    ///
+    /// # Errors
+    /// `StorageFull`, `PermissionDenied`, `Unavailable` for the medium; `Invalid` when the format cannot hold it.
+    async fn store(&self, slot: Slot, value: &Value) -> Result<Stored>;
+
+    /// Loads the value that lies at `stored.address`.
+    ///
+    /// # Errors
+    /// `NotFound` when it is gone, `Corrupt` when it is not what was stored, `TypeMismatch` for another type.
+    async fn load(&self, stored: &Stored, ty: TypeInfo) -> Result<Value>;
+
+    /// Removes what lies at `address`.
+    ///
+    /// # Errors
+    /// `PermissionDenied`, `Unavailable` for the medium.
+    async fn delete(&self, address: &Address) -> Result<()>;
+}
+
+/// What a plugin's IO manager is opened with.
+#[derive(Debug, Clone, Default)]
+pub struct IoEnv {
+    /// The folder for data, or `None` to keep all data in memory.
+    pub data_dir: Option<PathBuf>,
+}
+
+/// Makes an IO manager once the state folder is known. Registered by plugins under a name.
+pub trait IoFactory: Send + Sync + 'static {
+    /// Checks at build time that values of `ty` can be stored; the answer of the manager that `open` makes.
+    ///
+    /// # Errors
+    /// `TypeMismatch` with what would fit.
+    fn accepts(&self, ty: TypeInfo) -> Result<()>;
+
+    /// Opens the manager.
+    ///
+    /// # Errors
+    /// `PermissionDenied`, `Unavailable`, `NotFound` when the place cannot be used.
+    fn open(&self, env: &IoEnv) -> Result<Arc<dyn IoManager>>;
+}

@@ -1,0 +1,327 @@
+//! The store's rules, stated over maps.
+
+use std::collections::{BTreeMap, HashMap};
+use std::sync::{Mutex, MutexGuard, PoisonError};
+
+use async_trait::async_trait;
+use jiff::Timestamp;
+
+use crate::partition::{PartitionSet, PartitionSpace};
+use crate::store::{
+    AssetRow, AssetStatus, ChunkClaim, ChunkProgress, ChunkRow, ChunkState, Event, EventKind, HeadSet, LineageInput,
+    Materialization, Record, RunFilter, RunRow, StepFailure, Store, StoreStats,
+};
+use crate::{AssetId, AssetKey, ChunkNo, Error, ErrorKind, Result, RunId, Version};
+
+/// Keeps the ledger in memory, until it is dropped.
+#[derive(Debug, Default)]
+pub struct MemoryStore {
+    kept: Mutex<Kept>,
+}
+
+type ChunkKey = (RunId, AssetId, ChunkNo);
+
+#[derive(Debug, Default)]
+struct Kept {
+    assets: Vec<AssetRow>,
+    runs: BTreeMap<RunId, RunRow>,
+    chunks: HashMap<ChunkKey, ChunkRow>,
+    /// The versions of each partition, oldest first.
+    materialized: HashMap<(AssetId, u64), Vec<Materialization>>,
+    status: HashMap<AssetId, AssetStatus>,
+    inputs: HashMap<AssetId, Vec<LineageInput>>,
+    failures: HashMap<RunId, Vec<StepFailure>>,
+    events: Vec<Event>,
+}
+
+impl MemoryStore {
+    fn kept(&self) -> MutexGuard<'_, Kept> {
+        self.kept.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+impl Kept {
+    fn apply(&mut self, record: &Record) -> Result<()> {
+        match record {
+            Record::RunCreated(row) => self.create_run(row),
+            Record::RunPlanned { run, plan } => {
+                self.run_mut(*run)?.plan = Some(plan.clone());
+                Ok(())
+            }
+            Record::RunMoved { run, to, at, counts, error } => {
+                let row = self.run_mut(*run)?;
+                if row.state.is_terminal() {
+                    let state = row.state;
+                    return Err(Error::new(ErrorKind::Conflict, format!("run {run} is {state} already")));
+                }
+                row.state = *to;
+                row.moved_at = *at;
+                row.counts = *counts;
+                row.error.clone_from(error);
+                self.happened(*at, *run, EventKind::RunMoved { to: *to });
+                Ok(())
+            }
+            Record::ChunkClaimed(claim) => self.claim(claim),
+            Record::ChunkProgress(progress) => self.progress(progress),
+        }
+    }
+
+    fn create_run(&mut self, row: &RunRow) -> Result<()> {
+        let key_taken = |other: &RunRow| row.idempotency_key.is_some() && other.idempotency_key == row.idempotency_key;
+        if self.runs.contains_key(&row.run) || self.runs.values().any(key_taken) {
+            return Err(Error::new(ErrorKind::Conflict, "a run with this id or idempotency key exists"));
+        }
+        self.happened(row.created_at, row.run, EventKind::RunCreated);
+        self.runs.insert(row.run, row.clone());
+        Ok(())
+    }
+
+    fn run_mut(&mut self, run: RunId) -> Result<&mut RunRow> {
+        self.runs.get_mut(&run).ok_or_else(|| Error::new(ErrorKind::NotFound, format!("there is no run {run}")))
+    }
+
+    fn claim(&mut self, claim: &ChunkClaim) -> Result<()> {
+        let key = (claim.run, claim.asset, claim.chunk);
+        if let Some(row) = self.chunks.get_mut(&key) {
+            if claim.fence <= row.claim.fence {
+                return Err(fenced(claim.chunk));
+            }
+            row.claim = claim.clone();
+            row.state = ChunkState::Running;
+            return Ok(());
+        }
+        let row = ChunkRow {
+            claim: claim.clone(),
+            state: ChunkState::Running,
+            succeeded: PartitionSet::new(),
+            unchanged: PartitionSet::new(),
+            skipped: PartitionSet::new(),
+        };
+        self.chunks.insert(key, row);
+        Ok(())
+    }
+
+    fn progress(&mut self, progress: &ChunkProgress) -> Result<()> {
+        let key = (progress.run, progress.asset, progress.chunk);
+        match self.chunks.get(&key) {
+            Some(row) if row.claim.fence == progress.fence && row.state == ChunkState::Running => {}
+            _ => return Err(fenced(progress.chunk)),
+        }
+        for made in &progress.materialized {
+            if self.head_version(made.asset, made.partition) >= made.version {
+                let (partition, version) = (made.partition, made.version);
+                return Err(Error::new(
+                    ErrorKind::Conflict,
+                    format!("partition {partition} has version {version} or a later one already"),
+                ));
+            }
+        }
+        let made: PartitionSet = progress.materialized.iter().map(|made| made.partition).collect();
+        let row = self.chunks.get_mut(&key).expect("the row was found above");
+        row.state = progress.state;
+        row.succeeded.union_with(&made);
+        row.unchanged.union_with(&progress.unchanged);
+        row.skipped.union_with(&progress.skipped);
+        for made in &progress.materialized {
+            self.move_head(made);
+            self.materialized.entry((made.asset, made.partition)).or_default().push(made.clone());
+        }
+        self.inputs.entry(progress.asset).or_default().extend(&progress.inputs);
+        self.mark(progress, &made);
+        if !made.is_empty() {
+            let kind = EventKind::Materialized { asset: progress.asset, partitions: made };
+            self.happened(progress.at, progress.run, kind);
+        }
+        for failure in &progress.failed {
+            let StepFailure { asset, partition, attempt, is_final, .. } = *failure;
+            let kind = EventKind::StepFailed { asset, partition, attempt, is_final, code: failure.error.code.clone() };
+            self.happened(failure.at, progress.run, kind);
+            self.failures.entry(progress.run).or_default().push(failure.clone());
+        }
+        Ok(())
+    }
+
+    /// Keeps the status sets in step.
+    fn mark(&mut self, progress: &ChunkProgress, made: &PartitionSet) {
+        let status = self.status.entry(progress.asset).or_default();
+        status.failed.subtract(made);
+        status.stale.subtract(made);
+        status.stale.subtract(&progress.unchanged);
+        for failure in progress.failed.iter().filter(|failure| failure.is_final) {
+            status.failed.insert(failure.partition);
+        }
+        for (asset, partitions) in &progress.outdated {
+            let status = self.status.entry(*asset).or_default();
+            let stale = partitions.intersect(&status.materialized());
+            status.stale.union_with(&stale);
+        }
+    }
+
+    fn head_version(&self, asset: AssetId, partition: u64) -> Version {
+        self.materialized.get(&(asset, partition)).and_then(|all| all.last()).map_or(Version::NONE, |made| made.version)
+    }
+
+    fn move_head(&mut self, made: &Materialization) {
+        let heads = &mut self.status.entry(made.asset).or_default().heads;
+        if made.version > Version::NONE.next() {
+            for head in heads.iter_mut() {
+                head.partitions.remove(made.partition);
+            }
+        }
+        let same = |head: &&mut HeadSet| head.version == made.version && head.code_version == made.code_version;
+        match heads.iter_mut().find(same) {
+            Some(head) => {
+                head.partitions.insert(made.partition);
+            }
+            None => heads.push(HeadSet {
+                version: made.version,
+                code_version: made.code_version,
+                partitions: PartitionSet::single(made.partition),
+            }),
+        }
+        heads.retain(|head| !head.partitions.is_empty());
+    }
+
+    fn happened(&mut self, at: Timestamp, run: RunId, kind: EventKind) {
+        let sequence = self.events.len() as u64 + 1;
+        self.events.push(Event { sequence, at, run, kind });
+    }
+}
+
+fn fenced(chunk: ChunkNo) -> Error {
+    Error::new(ErrorKind::Fenced, format!("chunk {chunk} is claimed by somebody else, or over"))
+}
+
+#[async_trait]
+impl Store for MemoryStore {
+    fn is_durable(&self) -> bool {
+        false
+    }
+
+    async fn declare_assets(&self, assets: &[(AssetKey, PartitionSpace)]) -> Result<Vec<AssetId>> {
+        let mut kept = self.kept();
+        let mut ids = Vec::with_capacity(assets.len());
+        for (key, space) in assets {
+            let known = kept.assets.iter_mut().find(|row| row.key == *key);
+            let id = match known {
+                Some(row) => {
+                    row.space = space.clone();
+                    row.id
+                }
+                None => {
+                    let id = AssetId(u32::try_from(kept.assets.len()).map_err(|_| too_many_assets())?);
+                    kept.assets.push(AssetRow { id, key: key.clone(), space: space.clone() });
+                    id
+                }
+            };
+            ids.push(id);
+        }
+        Ok(ids)
+    }
+
+    async fn assets(&self) -> Result<Vec<AssetRow>> {
+        Ok(self.kept().assets.clone())
+    }
+
+    async fn commit(&self, records: &[Record]) -> Result<Vec<Result<()>>> {
+        let mut kept = self.kept();
+        Ok(records.iter().map(|record| kept.apply(record)).collect())
+    }
+
+    async fn status(&self, asset: AssetId) -> Result<AssetStatus> {
+        Ok(self.kept().status.get(&asset).cloned().unwrap_or_default())
+    }
+
+    async fn heads(&self, asset: AssetId, partitions: &PartitionSet) -> Result<Vec<Materialization>> {
+        let kept = self.kept();
+        let head = |partition| kept.materialized.get(&(asset, partition)).and_then(|all| all.last()).cloned();
+        Ok(partitions.iter().filter_map(head).collect())
+    }
+
+    async fn materialization(
+        &self,
+        asset: AssetId,
+        partition: u64,
+        version: Option<Version>,
+    ) -> Result<Option<Materialization>> {
+        let kept = self.kept();
+        let Some(all) = kept.materialized.get(&(asset, partition)) else { return Ok(None) };
+        Ok(match version {
+            Some(version) => all.iter().find(|made| made.version == version).cloned(),
+            None => all.last().cloned(),
+        })
+    }
+
+    async fn inputs_of(&self, asset: AssetId, partition: u64, version: Version) -> Result<Vec<LineageInput>> {
+        let kept = self.kept();
+        let all = kept.inputs.get(&asset).into_iter().flatten();
+        Ok(all.filter(|input| input.version == version && input.upstream_of(partition).is_some()).copied().collect())
+    }
+
+    async fn uses_of(&self, upstream: AssetId, partition: u64, version: Option<Version>) -> Result<Vec<LineageInput>> {
+        let kept = self.kept();
+        let all = kept.inputs.values().flatten();
+        let matches = |input: &&LineageInput| {
+            input.upstream == upstream
+                && version.is_none_or(|version| input.upstream_version == version)
+                && input.downstream_of(partition).is_some()
+        };
+        Ok(all.filter(matches).copied().collect())
+    }
+
+    async fn runs(&self, filter: RunFilter, count_max: usize) -> Result<Vec<RunRow>> {
+        let kept = self.kept();
+        Ok(match filter {
+            RunFilter::All => kept.runs.values().rev().take(count_max).cloned().collect(),
+            RunFilter::Open => {
+                kept.runs.values().filter(|row| !row.state.is_terminal()).take(count_max).cloned().collect()
+            }
+        })
+    }
+
+    async fn run(&self, run: RunId) -> Result<Option<RunRow>> {
+        Ok(self.kept().runs.get(&run).cloned())
+    }
+
+    async fn run_by_key(&self, idempotency_key: &str) -> Result<Option<RunRow>> {
+        let kept = self.kept();
+        let found = kept.runs.values().find(|row| row.idempotency_key.as_deref() == Some(idempotency_key));
+        Ok(found.cloned())
+    }
+
+    async fn chunks(&self, run: RunId) -> Result<Vec<ChunkRow>> {
+        let kept = self.kept();
+        let mut rows: Vec<ChunkRow> = kept.chunks.values().filter(|row| row.claim.run == run).cloned().collect();
+        rows.sort_by_key(|row| (row.claim.asset, row.claim.chunk));
+        Ok(rows)
+    }
+
+    async fn failures(&self, run: RunId) -> Result<Vec<StepFailure>> {
+        Ok(self.kept().failures.get(&run).cloned().unwrap_or_default())
+    }
+
+    async fn events(&self, after: u64, count_max: usize) -> Result<Vec<Event>> {
+        let kept = self.kept();
+        Ok(kept.events.iter().filter(|event| event.sequence > after).take(count_max).cloned().collect())
+    }
+
+    async fn stats(&self) -> Result<StoreStats> {
+        let kept = self.kept();
+        let materialized = kept.materialized.values().map(Vec::len).sum::<usize>();
+        let inputs = kept.inputs.values().map(Vec::len).sum::<usize>();
+        let counts = [
+            ("asset", kept.assets.len()),
+            ("run", kept.runs.len()),
+            ("chunk", kept.chunks.len()),
+            ("materialization", materialized),
+            ("lineage_input", inputs),
+            ("event", kept.events.len()),
+        ];
+        let tables = counts.into_iter().map(|(name, rows)| (name.to_owned(), (rows as u64, None))).collect();
+        Ok(StoreStats { schema_version: 0, tables, bytes: 0 })
+    }
+}
+
+fn too_many_assets() -> Error {
+    Error::new(ErrorKind::LimitExceeded, "there are 2³² assets already")
+}

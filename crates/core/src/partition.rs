@@ -1,0 +1,36 @@
+//! Partitions: which slices an asset has, what they are called, and which upstream slices a slice needs.
+//!
+//! A partition is a pair of space and dense index. Keys are for people and for the ledger's dictionaries; everything
+//! that counts, plans or stores works on indices and on sets of them, and never lists keys.
+
+mod author;
+mod bind;
+mod bound;
+mod granularity;
+mod grid;
+mod key;
+mod key_binary;
+mod key_text;
+mod literal;
+mod mapping;
+mod product;
+mod projection;
+mod select;
+mod set;
+mod set_codec;
+mod space;
+mod space_wire;
+mod static_space;
+mod window;
+
+pub use author::{Daily, EveryMinutes, Hourly, Monthly, Partitions, Weekly, Yearly};
+pub use bound::{BoundMapping, CHECKED_LEN_MAX, EdgeShape};
+pub use granularity::Granularity;
+pub use key::{KEY_BYTES_MAX, KEY_DEPTH_MAX, KEY_TEXT_BYTES_MAX, PartitionKey};
+pub use mapping::Mapping;
+pub use product::ProductSpace;
+pub use select::PartitionSelector;
+pub use set::{Intervals, PARTITIONS_MAX, PartitionSet};
+pub use space::PartitionSpace;
+pub use static_space::StaticSpace;
+pub use window::WindowSpace;

@@ -1,0 +1,123 @@
+//! Checks a mapping against two spaces and chooses how it is computed.
+
+use std::collections::BTreeMap;
+
+use super::bound::{BoundMapping, Plan};
+use super::key::PartitionKey;
+use super::mapping::Mapping;
+use super::projection::Axis;
+use super::set::PartitionSet;
+use super::space::PartitionSpace;
+use crate::{Error, ErrorKind, Result};
+
+pub(super) fn bind(
+    mapping: &Mapping,
+    down: &PartitionSpace,
+    up: &PartitionSpace,
+    len: &dyn Fn(&PartitionSpace) -> u64,
+) -> Result<BoundMapping> {
+    let plan = match (mapping, down, up) {
+        (Mapping::Identity, _, _) if down == up => Plan::Shift(0),
+        (Mapping::Identity, PartitionSpace::Static(down), PartitionSpace::Static(up))
+            if down.is_prefix_of(up) || up.is_prefix_of(down) =>
+        {
+            Plan::Shift(0)
+        }
+        (Mapping::Identity, _, _) => {
+            return Err(refused("the spaces differ").fix("leave the mapping out to have it inferred, or give another"));
+        }
+        (Mapping::Window, PartitionSpace::Window(down), PartitionSpace::Window(up)) => match down.shift_to(up) {
+            Some(shift) => Plan::Shift(shift),
+            None => Plan::Overlap {
+                down: down.clone(),
+                up: up.clone(),
+            },
+        },
+        (Mapping::Offset(offset), PartitionSpace::Window(down), PartitionSpace::Window(up)) => {
+            let shift = down.shift_to(up).ok_or_else(cut_differently)?;
+            Plan::Shift(
+                shift
+                    .checked_add(*offset)
+                    .ok_or_else(|| refused("the offset is too large"))?,
+            )
+        }
+        (Mapping::Trailing(0), _, _) => {
+            return Err(refused("it reads no windows").fix("give at least one window"));
+        }
+        (Mapping::Trailing(count), PartitionSpace::Window(down), PartitionSpace::Window(up)) => {
+            match (down.shift_to(up).ok_or_else(cut_differently)?, *count) {
+                (shift, 1) => Plan::Shift(shift),
+                (shift, count) => Plan::Trailing { shift, count },
+            }
+        }
+        (Mapping::Window | Mapping::Offset(_) | Mapping::Trailing(_), _, _) => {
+            return Err(refused("both must be partitioned by time").fix("give Mapping::All or Mapping::Table(pairs)"));
+        }
+        (Mapping::All, _, _) => Plan::Broadcast(PartitionSet::full(len(up))),
+        (Mapping::Last, _, _) => Plan::Broadcast(len(up).checked_sub(1).map(PartitionSet::single).unwrap_or_default()),
+        (Mapping::Table(pairs), _, _) => pairs_plan(pairs, down, up, len)?,
+        (Mapping::Dimension(name), PartitionSpace::Product(product), other)
+            if !matches!(other, PartitionSpace::Product(_)) =>
+        {
+            let (Some(axis), Some(space)) = (Axis::of(product, name), product.dimension(name)) else {
+                return Err(no_dimension(name, product.dimensions().map(|(name, _)| name)));
+            };
+            Plan::DownDigit {
+                axis,
+                inner: Box::new(bind(&Mapping::infer(space, other)?, space, other, len)?),
+            }
+        }
+        (Mapping::Dimension(name), other, PartitionSpace::Product(product))
+            if !matches!(other, PartitionSpace::Product(_)) =>
+        {
+            let (Some(axis), Some(space)) = (Axis::of(product, name), product.dimension(name)) else {
+                return Err(no_dimension(name, product.dimensions().map(|(name, _)| name)));
+            };
+            Plan::UpDigit {
+                axis,
+                inner: Box::new(bind(&Mapping::infer(other, space)?, other, space, len)?),
+            }
+        }
+        (Mapping::Dimension(_), _, _) => {
+            return Err(refused("exactly one side must be a product").fix("give Mapping::All or Mapping::Table(pairs)"));
+        }
+    };
+    Ok(BoundMapping {
+        plan,
+        down_len: len(down),
+        up_len: len(up),
+    })
+}
+
+fn pairs_plan(
+    pairs: &[(PartitionKey, PartitionKey)],
+    down: &PartitionSpace,
+    up: &PartitionSpace,
+    len: &dyn Fn(&PartitionSpace) -> u64,
+) -> Result<Plan> {
+    let mut down_to_up: BTreeMap<u64, PartitionSet> = BTreeMap::new();
+    let mut up_to_down: BTreeMap<u64, PartitionSet> = BTreeMap::new();
+    for (down_key, up_key) in pairs {
+        let (reader, read) = (down.index_of(down_key)?, up.index_of(up_key)?);
+        if reader < len(down) && read < len(up) {
+            down_to_up.entry(reader).or_default().insert(read);
+            up_to_down.entry(read).or_default().insert(reader);
+        }
+    }
+    Ok(Plan::Pairs { down_to_up, up_to_down })
+}
+
+fn refused(message: impl Into<String>) -> Error {
+    Error::new(ErrorKind::Invalid, message).code("partition_mapping_invalid")
+}
+
+fn cut_differently() -> Error {
+    refused("the windows are not cut at the same places")
+        .fix("give both sides the same granularity and time zone, or use Mapping::Window")
+}
+
+fn no_dimension<'a>(name: &str, names: impl Iterator<Item = &'a str>) -> Error {
+    Error::new(ErrorKind::NotFound, format!("there is no dimension {name:?}"))
+        .code("partition_mapping_invalid")
+        .fix(format!("use one of {}", names.collect::<Vec<_>>().join(", ")))
+}

@@ -1,0 +1,199 @@
+//! All partitions of an asset, as dense indices from zero.
+//!
+//! The one type that the rest of Flowstone asks: how many there are, which index a key has, what an index is called.
+//! What a space is made of stays in the four kinds.
+
+use jiff::Timestamp;
+use serde::{Deserialize, Serialize};
+
+use super::key::PartitionKey;
+use super::literal::TimeLiteral;
+use super::product::{ProductSpace, SEPARATOR};
+use super::space_wire::StoredSpace;
+use super::static_space::{self, StaticSpace};
+use super::window::WindowSpace;
+use crate::{Error, ErrorKind, Result};
+
+/// What people call the one partition of an asset that is not partitioned.
+const UNIT_LABEL: &str = "-";
+
+/// All partitions of an asset. Cheap to clone.
+///
+/// ```
+/// use flowstone_core::partition::{Daily, Partitions};
+///
+/// let days = Partitions::from(Daily::from("2013-01-01").until("2014-01-01")).build()?;
+/// assert_eq!(days.parse("2013-02-01")?, 31);
+/// assert_eq!(days.label(31), "2013-02-01");
+/// # Ok::<(), flowstone_core::Error>(())
+/// ```
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(try_from = "StoredSpace", into = "StoredSpace")]
+pub enum PartitionSpace {
+    /// One partition: the asset is not partitioned.
+    Unit,
+    /// Named partitions.
+    Static(StaticSpace),
+    /// Time windows.
+    Window(WindowSpace),
+    /// All combinations of several dimensions.
+    Product(ProductSpace),
+}
+
+impl PartitionSpace {
+    /// How many partitions there are at `now`: windows without an end count once they are over.
+    pub fn len_at(&self, now: Timestamp) -> u64 {
+        match self {
+            Self::Unit => 1,
+            Self::Static(space) => space.len(),
+            Self::Window(space) => space.len_at(now),
+            Self::Product(space) => space.len_at(now),
+        }
+    }
+
+    /// How many partitions this definition can ever have: every valid index is less.
+    pub fn capacity(&self) -> u64 {
+        match self {
+            Self::Unit => 1,
+            Self::Static(space) => space.len(),
+            Self::Window(space) => space.capacity(),
+            Self::Product(space) => space.capacity(),
+        }
+    }
+
+    /// True if [`PartitionSpace::len_at`] depends on the time.
+    pub fn grows_with_time(&self) -> bool {
+        match self {
+            Self::Unit | Self::Static(_) => false,
+            Self::Window(space) => space.end().is_none(),
+            Self::Product(space) => space.dimensions().any(|(_, space)| space.grows_with_time()),
+        }
+    }
+
+    /// The time that a partition covers, start inclusive and end exclusive, if the space is one of time windows.
+    pub fn window_of(&self, index: u64) -> Option<(Timestamp, Timestamp)> {
+        match self {
+            Self::Window(space) => Some(space.interval_of(index)),
+            Self::Unit | Self::Static(_) | Self::Product(_) => None,
+        }
+    }
+
+    /// True for an asset that is not partitioned.
+    pub fn is_unit(&self) -> bool {
+        matches!(self, Self::Unit)
+    }
+
+    /// The index of `key`; an error if the space does not hold it. A window that is not over yet has an index too.
+    pub fn index_of(&self, key: &PartitionKey) -> Result<u64> {
+        match self {
+            Self::Unit if *key == PartitionKey::Unit => Ok(0),
+            Self::Unit => Err(not_partitioned(key)),
+            Self::Static(space) => space.index_of(key),
+            Self::Window(space) => space.index_of(key),
+            Self::Product(space) => space.index_of(key),
+        }
+    }
+
+    /// The key of an index; an error if the index is not less than [`PartitionSpace::capacity`].
+    pub fn key_of(&self, index: u64) -> Result<PartitionKey> {
+        if index >= self.capacity() {
+            return Err(Error::new(
+                ErrorKind::OutOfRange,
+                format!("the space holds {} partitions", self.capacity()),
+            )
+            .code("partition_out_of_space")
+            .during("find partition")
+            .about(index));
+        }
+        match self {
+            Self::Unit => Ok(PartitionKey::Unit),
+            Self::Static(space) => Ok(space.keys()[index as usize].clone()),
+            Self::Window(space) => Ok(space.key_of(index)),
+            Self::Product(space) => {
+                let keys = space
+                    .digits(index)
+                    .map(|(dimension, digit)| dimension.space.key_of(digit));
+                Ok(PartitionKey::Tuple(keys.collect::<Result<_>>()?))
+            }
+        }
+    }
+
+    /// What people call a partition: `2013-01-01`, `2013`, `EWR`, `2013-01-01|EWR`, and `-` for unit.
+    ///
+    /// Text keys stand without quotes where nothing else is written so. [`PartitionSpace::parse`] reads every label
+    /// back. An index outside the space gives `#` and the number.
+    pub fn label(&self, index: u64) -> String {
+        if index >= self.capacity() {
+            return format!("#{index}");
+        }
+        match self {
+            Self::Unit => UNIT_LABEL.to_owned(),
+            Self::Static(space) => static_space::label(&space.keys()[index as usize]),
+            Self::Window(space) => space.label(index),
+            Self::Product(space) => {
+                let labels = space
+                    .digits(index)
+                    .map(|(dimension, digit)| dimension.space.label(digit));
+                labels.collect::<Vec<_>>().join(&SEPARATOR.to_string())
+            }
+        }
+    }
+
+    /// The index of a label or of a key's canonical text.
+    pub fn parse(&self, text: &str) -> Result<u64> {
+        match self {
+            Self::Unit => match text {
+                UNIT_LABEL | "" | "()" => Ok(0),
+                _ => Err(not_partitioned(format!("{text:?}"))),
+            },
+            Self::Static(space) => space.parse(text),
+            Self::Window(space) => space.index_of(&window_key(space, text)?),
+            Self::Product(space) => space.parse(text),
+        }
+    }
+
+    /// What sort of space this is, in words.
+    pub fn describe(&self) -> String {
+        match self {
+            Self::Unit => "not partitioned".to_owned(),
+            Self::Static(space) => format!("static: {}", space.ends()),
+            Self::Window(space) => format!("{}: {}, {}", space.granularity(), space.ends(), space.zone_name()),
+            Self::Product(space) => {
+                let each = space
+                    .dimensions()
+                    .map(|(name, space)| format!("{name} ({})", space.describe()));
+                each.collect::<Vec<_>>().join(" × ")
+            }
+        }
+    }
+}
+
+/// The key that a person or a canonical text means in a window space.
+fn window_key(space: &WindowSpace, text: &str) -> Result<PartitionKey> {
+    match TimeLiteral::parse(text) {
+        Some(literal) => Ok(literal.key_in(space)),
+        None => match text.parse::<PartitionKey>() {
+            Ok(key) => Ok(key),
+            Err(_) => Err(no_time(space, text)),
+        },
+    }
+}
+
+pub(super) fn no_time(space: &WindowSpace, text: &str) -> Error {
+    Error::new(
+        ErrorKind::Invalid,
+        format!("it is no time, and the space is {}", space.granularity()),
+    )
+    .code("partition_key_mismatch")
+    .during("find partition")
+    .about(format!("{:?}", text.chars().take(80).collect::<String>()))
+    .fix(format!("give {}", space.granularity().example()))
+}
+
+fn not_partitioned(what: impl std::fmt::Display) -> Error {
+    Error::new(ErrorKind::NotFound, "the asset is not partitioned")
+        .code("partition_unknown")
+        .during("find partition")
+        .about(what)
+        .fix("name no partition")
+}

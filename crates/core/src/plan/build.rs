@@ -1,0 +1,202 @@
+//! Makes plans, by set algebra over the status of the assets.
+
+use jiff::Timestamp;
+
+use super::{Force, PlannedAsset, Reason, RunPlan, RunRequest};
+use crate::asset::InputKind;
+use crate::graph::{AssetGraph, Node, NodeIx};
+use crate::partition::{BoundMapping, PartitionSet};
+use crate::store::{AssetStatus, Versions};
+use crate::{AssetId, CodeVersion, Error, ErrorKind, Result};
+
+/// Everything that a plan is made from besides the request.
+#[derive(Debug, Clone, Copy)]
+pub struct Planner<'a> {
+    /// The assets.
+    pub graph: &'a AssetGraph,
+    /// Their numbers in the store, by node.
+    pub ids: &'a [AssetId],
+    /// Their status in the store, by node.
+    pub statuses: &'a [AssetStatus],
+    /// The current time; partitions that do not exist yet are not planned.
+    pub now: Timestamp,
+}
+
+/// The code version that a step of `node` records under a configuration: other configuration is other code.
+pub fn planned_code_version(node: &Node, section: &serde_json::Value) -> CodeVersion {
+    let takes_config = node.check_config(section).is_some();
+    let is_empty = section.as_object().is_none_or(serde_json::Map::is_empty);
+    if !takes_config || is_empty {
+        return node.code_version();
+    }
+    CodeVersion::of(format!("{}{section}", node.code_version()).as_bytes())
+}
+
+/// What was decided about one node so far.
+#[derive(Default)]
+struct Draft {
+    chosen: PartitionSet,
+    steps: PartitionSet,
+}
+
+impl Planner<'_> {
+    /// Plans `request`.
+    ///
+    /// # Errors
+    /// `NotFound` for an unknown asset, for a partition outside its space or for an input that was never made and is not
+    /// planned; `Invalid` for a partition or configuration that is not well formed.
+    pub fn plan(&self, request: &RunRequest) -> Result<RunPlan> {
+        self.check_config(request)?;
+        let selected = request.assets.iter().map(|key| self.graph.find(key.as_str())).collect::<Result<Vec<_>>>()?;
+        let targets = request.targets.iter().map(|key| self.graph.find(key.as_str())).collect::<Result<Vec<_>>>()?;
+        let forced = self.forced(request.force, &selected, &targets);
+        let mut drafts: Vec<Draft> = std::iter::repeat_with(Draft::default).take(self.graph.len()).collect();
+        let mut assets = Vec::new();
+        for (ix, node) in self.graph.nodes().filter(|(ix, _)| selected.contains(ix)) {
+            let section = request.config.section(node.key());
+            let code_version = planned_code_version(node, &section);
+            let chosen = node
+                .space()
+                .select(&request.partitions, self.now)
+                .map_err(|error| error.during("choose partitions of").about(node.key()))?;
+            drafts[ix.index()].chosen = chosen;
+            let reasons = self.reasons(ix, code_version, forced.contains(&ix), &drafts)?;
+            let mut steps = PartitionSet::new();
+            let mut certain = PartitionSet::new();
+            for (reason, partitions) in &reasons {
+                steps.union_with(partitions);
+                if *reason != Reason::UpstreamPlanned {
+                    certain.union_with(partitions);
+                }
+            }
+            if steps.is_empty() {
+                continue;
+            }
+            let pinned = self.pin(ix, &steps, &drafts)?;
+            let base = self.statuses[ix.index()].versions_of(&steps);
+            drafts[ix.index()].steps = steps.clone();
+            assets.push(PlannedAsset {
+                key: node.key().clone(),
+                id: self.ids[ix.index()],
+                code_version,
+                steps,
+                certain,
+                reasons,
+                base,
+                pinned,
+            });
+        }
+        Ok(RunPlan { planned_at: self.now, config: request.config.clone(), assets })
+    }
+
+    fn check_config(&self, request: &RunRequest) -> Result<()> {
+        for (key, section) in &request.config.0 {
+            let node = self.graph.node(self.graph.find(key.as_str())?);
+            match node.check_config(&serde_json::Value::Object(section.clone())) {
+                Some(verdict) => verdict.map_err(|error| error.about(format!("of asset {key}")))?,
+                None => {
+                    return Err(Error::new(ErrorKind::Invalid, format!("asset {key} takes no configuration"))
+                        .code("config_not_taken")
+                        .fix("remove its section, or let its function take a `Config<T>`"));
+                }
+            }
+        }
+        // An asset without a section may still need one.
+        for key in request.assets.iter().filter(|key| !request.config.0.contains_key(*key)) {
+            let node = self.graph.node(self.graph.find(key.as_str())?);
+            if let Some(verdict) = node.check_config(&request.config.section(key)) {
+                verdict.map_err(|error| error.about(format!("of asset {key}")))?;
+            }
+        }
+        Ok(())
+    }
+
+    fn forced(&self, force: Force, selected: &[NodeIx], targets: &[NodeIx]) -> Vec<NodeIx> {
+        match force {
+            Force::Nothing => Vec::new(),
+            Force::All => selected.to_vec(),
+            Force::Target => targets.to_vec(),
+            Force::Downstream => {
+                let mut forced = targets.to_vec();
+                for target in targets {
+                    forced.extend(self.graph.downstream_of(*target, usize::MAX));
+                }
+                forced
+            }
+        }
+    }
+
+    /// Sorts the chosen partitions of a node by the first reason that applies; current ones fall out.
+    fn reasons(
+        &self,
+        ix: NodeIx,
+        code_version: CodeVersion,
+        is_forced: bool,
+        drafts: &[Draft],
+    ) -> Result<Vec<(Reason, PartitionSet)>> {
+        let status = &self.statuses[ix.index()];
+        let mut left = drafts[ix.index()].chosen.clone();
+        let mut reasons = Vec::new();
+        let mut sort = |reason: Reason, applies: PartitionSet| {
+            if !applies.is_empty() {
+                left.subtract(&applies);
+                reasons.push((reason, applies));
+            }
+            left.clone()
+        };
+        let materialized = status.materialized();
+        let chosen = drafts[ix.index()].chosen.clone();
+        let left = sort(Reason::Missing, chosen.difference(&materialized));
+        let left = sort(Reason::Forced, if is_forced { left } else { PartitionSet::new() });
+        let left = sort(Reason::CodeChanged, left.difference(&status.made_by(code_version)));
+        let left = sort(Reason::UpstreamChanged, left.intersect(&status.stale));
+        let mut touched = PartitionSet::new();
+        for (number, input) in self.graph.node(ix).inputs().iter().enumerate() {
+            let planned = &drafts[input.upstream.index()].steps;
+            if !planned.is_empty() {
+                touched.union_with(&self.bind(ix, number)?.downstream_of(planned));
+            }
+        }
+        sort(Reason::UpstreamPlanned, left.intersect(&touched));
+        Ok(reasons)
+    }
+
+    /// Pins the upstream partitions that `steps` need and that are not planned themselves.
+    fn pin(&self, ix: NodeIx, steps: &PartitionSet, drafts: &[Draft]) -> Result<Vec<Versions>> {
+        let node = self.graph.node(ix);
+        let mut pinned = Vec::with_capacity(node.inputs().len());
+        for (number, input) in node.inputs().iter().enumerate() {
+            let mut needed = self.bind(ix, number)?.upstream_of(steps);
+            needed.subtract(&drafts[input.upstream.index()].steps);
+            let versions = self.statuses[input.upstream.index()].versions_of(&needed);
+            if input.kind != InputKind::Optional {
+                needed.subtract(&versions.partitions());
+                self.refuse_missing(node, input.upstream, &needed)?;
+            }
+            pinned.push(versions);
+        }
+        Ok(pinned)
+    }
+
+    fn refuse_missing(&self, node: &Node, upstream: NodeIx, missing: &PartitionSet) -> Result<()> {
+        let Some(first) = missing.min() else { return Ok(()) };
+        let (key, up) = (node.key(), self.graph.node(upstream));
+        let name = match (up.space().is_unit(), missing.len()) {
+            (true, _) => up.key().to_string(),
+            (false, 1) => format!("{}[{}]", up.key(), up.space().label(first)),
+            (false, count) => format!("{}[{}] and {} other partitions", up.key(), up.space().label(first), count - 1),
+        };
+        Err(Error::new(ErrorKind::NotFound, format!("it needs {name}, never materialized and not selected"))
+            .code("input_missing")
+            .during("plan")
+            .about(format!("asset {key}"))
+            .fix(format!("select `+{key}` to make its upstream too, or run {} first", up.key())))
+    }
+
+    /// The partition mapping of input `number`, at the lengths of now.
+    fn bind(&self, ix: NodeIx, number: usize) -> Result<BoundMapping> {
+        let node = self.graph.node(ix);
+        let input = &node.inputs()[number];
+        BoundMapping::new(&input.mapping, node.space(), self.graph.node(input.upstream).space(), self.now)
+    }
+}

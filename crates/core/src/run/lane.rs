@@ -1,0 +1,194 @@
+//! One planned asset while its run goes on: its steps, its inputs, and whom it wakes.
+
+use std::collections::{BTreeMap, HashMap};
+
+use jiff::Timestamp;
+
+use super::edge::Edge;
+use super::state::StepState;
+use super::steps::StepSets;
+use super::suspects::Suspects;
+use crate::asset::{InputKind, NextAttempt, Retry};
+use crate::graph::{AssetGraph, NodeIx};
+use crate::partition::{BoundMapping, PartitionSet};
+use crate::plan::{PlannedAsset, RunPlan};
+use crate::{AssetId, ChunkNo, DataVersion, Error, ErrorKind, ErrorRecord, Result, RunId, Version};
+
+/// One planned asset while its run goes on.
+#[derive(Debug, Clone)]
+pub(super) struct Lane {
+    pub(super) plan: PlannedAsset,
+    pub(super) steps: StepSets,
+    pub(super) edges: Vec<Edge>,
+    /// The planned assets that read this one: place in the plan, and which of its inputs.
+    pub(super) readers: Vec<(usize, usize)>,
+    /// Assets with heads that go stale when this one changes, planned or not.
+    pub(super) outdates: Vec<(AssetId, BoundMapping)>,
+    /// Steps that run even if nothing that they read turns out to have changed. Grows as upstreams change.
+    pub(super) certain: PartitionSet,
+    pub(super) retry: Retry,
+    pub(super) acts_outside: bool,
+    pub(super) next_chunk: ChunkNo,
+    /// The attempts that failed so far, for steps with any.
+    pub(super) attempts: BTreeMap<u64, u32>,
+    /// Blocked steps whose next attempt is not due; nothing but time releases them.
+    pub(super) resting: PartitionSet,
+    pub(super) suspects: Suspects,
+}
+
+impl Lane {
+    /// The version of the value of `partition` that a reader in this run sees.
+    pub(super) fn version(&self, partition: u64) -> Version {
+        let base = self.plan.base.get(partition);
+        if self.steps.get(StepState::Succeeded).contains(partition) { base.next() } else { base }
+    }
+
+    /// Those of `steps` that wait neither for an input nor for their next attempt.
+    pub(super) fn unhindered(&self, mut steps: PartitionSet) -> PartitionSet {
+        steps.subtract(&self.resting);
+        self.edges.iter().fold(steps, |left, edge| if left.is_empty() { left } else { left.difference(&edge.waiting) })
+    }
+
+    /// The number for a new chunk.
+    pub(super) fn take_chunk_number(&mut self) -> ChunkNo {
+        let number = self.next_chunk;
+        self.next_chunk = ChunkNo(number.0 + 1);
+        number
+    }
+
+    /// Those of `steps` that are not at their first attempt, each with the one that comes next.
+    pub(super) fn next_attempts(&self, steps: &PartitionSet) -> Vec<(u64, u32)> {
+        let (Some(first), Some(last)) = (steps.min(), steps.max()) else { return Vec::new() };
+        let tried = self.attempts.range(first..=last).filter(|(step, _)| steps.contains(**step));
+        tried.map(|(step, failed)| (*step, failed + 1)).collect()
+    }
+
+    /// When the attempt after `attempt`, which failed at `at`, is due; `None` when none follows. The same for the same
+    /// failure, whenever it is asked.
+    pub(super) fn next_due(
+        &self,
+        run: RunId,
+        partition: u64,
+        attempt: u32,
+        error: &ErrorRecord,
+        at: Timestamp,
+    ) -> Option<Timestamp> {
+        let draw = jitter(run, self.plan.id, partition, attempt);
+        match self.retry.after(attempt, error.kind, error.class, draw) {
+            NextAttempt::Never => None,
+            NextAttempt::After(wait) => Some(at.checked_add(wait).unwrap_or(Timestamp::MAX)),
+        }
+    }
+}
+
+/// Sets up the lanes of `plan`, every step blocked.
+///
+/// # Errors
+/// `Conflict` with code `code_changed` when the plan names an asset that the graph does not have, or in another shape:
+/// the plan was made by other code.
+pub(super) fn lanes(plan: &RunPlan, graph: &AssetGraph, ids: &[AssetId]) -> Result<Vec<Lane>> {
+    let mut place = HashMap::with_capacity(plan.assets.len());
+    let mut lanes: Vec<Lane> = Vec::with_capacity(plan.assets.len());
+    for (number, planned) in plan.assets.iter().enumerate() {
+        let ix = graph.find(planned.key.as_str()).map_err(|_| code_changed(planned, "is gone"))?;
+        let node = graph.node(ix);
+        let section = plan.config.section(node.key());
+        if crate::plan::planned_code_version(node, &section) != planned.code_version {
+            return Err(code_changed(planned, "has other code"));
+        }
+        if node.inputs().len() != planned.pinned.len() {
+            return Err(code_changed(planned, "has other inputs"));
+        }
+        let mut edges = Vec::with_capacity(node.inputs().len());
+        for (index, (input, pinned)) in node.inputs().iter().zip(&planned.pinned).enumerate() {
+            let up = graph.node(input.upstream);
+            let mapping = BoundMapping::new(&input.mapping, node.space(), up.space(), plan.planned_at)?;
+            let lane: Option<usize> = place.get(&input.upstream).copied();
+            let waiting = match lane {
+                Some(lane) => {
+                    let upstream: &mut Lane = &mut lanes[lane];
+                    upstream.readers.push((number, index));
+                    mapping.downstream_of(&upstream.plan.steps).intersect(&planned.steps)
+                }
+                None => PartitionSet::new(),
+            };
+            let upstream = ids[input.upstream.index()];
+            edges.push(Edge { upstream, lane, kind: input.kind, mapping, pinned: pinned.clone(), waiting });
+        }
+        place.insert(ix, number);
+        lanes.push(Lane {
+            steps: StepSets::blocked(planned.steps.clone()),
+            edges,
+            readers: Vec::new(),
+            outdates: outdated_by(graph, ix, ids, plan)?,
+            certain: planned.certain.clone(),
+            retry: node.retry(),
+            acts_outside: node.acts_outside(),
+            next_chunk: ChunkNo(0),
+            attempts: BTreeMap::new(),
+            resting: PartitionSet::new(),
+            suspects: Suspects::default(),
+            plan: planned.clone(),
+        });
+    }
+    Ok(lanes)
+}
+
+/// The readers of `ix`, planned or not, with the mapping by which a change reaches them.
+fn outdated_by(
+    graph: &AssetGraph,
+    ix: NodeIx,
+    ids: &[AssetId],
+    plan: &RunPlan,
+) -> Result<Vec<(AssetId, BoundMapping)>> {
+    let mut outdated = Vec::new();
+    for reader in graph.node(ix).downstream() {
+        let node = graph.node(*reader);
+        for input in node.inputs().iter().filter(|input| input.upstream == ix) {
+            let mapping =
+                BoundMapping::new(&input.mapping, node.space(), graph.node(ix).space(), plan.planned_at)?;
+            outdated.push((ids[reader.index()], mapping));
+        }
+    }
+    Ok(outdated)
+}
+
+fn code_changed(planned: &PlannedAsset, how: &str) -> Error {
+    let key = &planned.key;
+    Error::new(ErrorKind::Conflict, format!("asset {key} {how} than when the run was planned"))
+        .code("code_changed")
+        .fix("run it again: what was made by the same code is kept")
+}
+
+/// A number from 0 to 1 that is the same whenever the decision is taken again.
+fn jitter(run: RunId, asset: AssetId, partition: u64, attempt: u32) -> f64 {
+    let draw = DataVersion::of(format!("{run}/{asset}/{partition}/{attempt}").as_bytes());
+    (draw.0 as u64) as f64 / u64::MAX as f64
+}
+
+/// How an upstream step ended, as far as its readers care.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) enum UpstreamEnd {
+    /// There will be no value.
+    Failed,
+    /// Its code, or its own upstream, found nothing to make.
+    Skipped,
+    /// There is a new value with other content.
+    Changed,
+    /// There is a value, and its content is what it was.
+    Unchanged,
+}
+
+impl UpstreamEnd {
+    /// All of them, what weighs most first.
+    pub(super) const ALL: [Self; 4] = [Self::Failed, Self::Skipped, Self::Changed, Self::Unchanged];
+
+    /// True when a reader of this kind cannot run for want of the value.
+    pub(super) fn withholds_from(self, kind: InputKind) -> bool {
+        match self {
+            Self::Changed | Self::Unchanged => false,
+            Self::Skipped => kind == InputKind::Value,
+            Self::Failed => true,
+        }
+    }
+}

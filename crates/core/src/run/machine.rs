@@ -1,0 +1,301 @@
+//! The state machine of one run: events in, effects out.
+//!
+//! It decides which steps may start, what follows each end, when the run is over and what must be committed. It is
+//! total: an event that does not fit is refused and changes nothing.
+
+use std::collections::{BTreeMap, BTreeSet, HashMap};
+
+use jiff::Timestamp;
+
+use super::chunk::{ChunkId, ChunkWork, StepEnded};
+use super::lane::{Lane, lanes};
+use super::state::{RunCounts, RunState, StepState};
+use super::steps::StepSets;
+use crate::graph::AssetGraph;
+use crate::partition::PartitionSet;
+use crate::plan::{PlannedAsset, RunPlan};
+use crate::store::{ChunkRow, Record, StepFailure};
+use crate::{AssetId, Error, ErrorKind, ErrorRecord, Fence, Result, RunId, Version};
+
+mod bury;
+mod claim;
+mod settle;
+mod spread;
+
+pub(super) use bury::{close, quarantine};
+pub(super) use spread::News;
+
+/// Something that happened.
+#[derive(Debug, Clone, PartialEq)]
+pub enum RunEvent {
+    /// A worker is free and may be given a chunk; `workers` is how many there are in all.
+    SlotFree {
+        /// The number of workers.
+        workers: usize,
+    },
+    /// Steps of a chunk ended.
+    StepsEnded {
+        /// The chunk.
+        chunk: ChunkId,
+        /// The fence that its worker holds.
+        fence: Fence,
+        /// The steps.
+        ended: Vec<StepEnded>,
+        /// True when the worker is done with the chunk; steps that did not end may be tried by another.
+        is_over: bool,
+    },
+    /// A step did not end in time and its worker was given up.
+    Overdue {
+        /// The chunk.
+        chunk: ChunkId,
+        /// The fence that its worker holds.
+        fence: Fence,
+        /// The step and the error that it gets.
+        step: StepEnded,
+    },
+    /// A worker died with its chunk.
+    WorkerDied {
+        /// The chunk.
+        chunk: ChunkId,
+        /// The fence that it held.
+        fence: Fence,
+    },
+    /// The time that a [`RunEffect::WakeAt`] named has come.
+    RetriesDue,
+    /// Somebody asks for the run to end.
+    CancelAsked,
+}
+
+/// Something to do, in the order given.
+#[derive(Debug, Clone, PartialEq)]
+pub enum RunEffect {
+    /// Queue these records for commit.
+    Commit(Vec<Record>),
+    /// Hand this chunk to the free worker; if it says so, only once what was queued before is on disk.
+    Start(ChunkWork),
+    /// Tell the machine `RetriesDue` at this time.
+    WakeAt(Timestamp),
+    /// Ask everything that runs to end.
+    StopAll,
+    /// The run is over. Say so only once what was queued before is on disk.
+    Ended(RunState),
+}
+
+/// A chunk that a worker has.
+#[derive(Debug, Clone)]
+struct Claimed {
+    fence: Fence,
+    left: PartitionSet,
+    crashes: u32,
+}
+
+/// The state machine of one run.
+#[derive(Debug, Clone)]
+pub struct RunMachine {
+    run: RunId,
+    state: RunState,
+    lanes: Vec<Lane>,
+    /// Lanes with steps that may start.
+    ready: BTreeSet<usize>,
+    claimed: HashMap<ChunkId, Claimed>,
+    /// Steps that wait for their next attempt, by the time it is due.
+    due: BTreeMap<Timestamp, Vec<(usize, u64)>>,
+    /// The fence of the next claim.
+    fence: Fence,
+    /// True when some process died with this run. Claims then go to disk before their steps start: whatever killed it
+    /// may do so again, and only a claim on disk tells which steps it were.
+    is_recovered: bool,
+    first_error: Option<ErrorRecord>,
+}
+
+/// Fences of a run's first process are less. It may start steps before their claim is on disk, so those that follow
+/// cannot learn from the records how far it got.
+const FIRST_FENCES: Fence = Fence(1 << 32);
+
+impl RunMachine {
+    /// The machine of a run that has just been planned.
+    ///
+    /// # Errors
+    /// `Conflict` with code `code_changed` when the plan does not fit the graph.
+    pub fn new(run: RunId, plan: &RunPlan, graph: &AssetGraph, ids: &[AssetId]) -> Result<Self> {
+        let mut machine = Self::unstarted(run, plan, graph, ids)?;
+        machine.release_unhindered()?;
+        Ok(machine)
+    }
+
+    pub(super) fn unstarted(run: RunId, plan: &RunPlan, graph: &AssetGraph, ids: &[AssetId]) -> Result<Self> {
+        Ok(Self {
+            run,
+            state: RunState::Running,
+            lanes: lanes(plan, graph, ids)?,
+            ready: BTreeSet::new(),
+            claimed: HashMap::new(),
+            due: BTreeMap::new(),
+            fence: Fence(1),
+            is_recovered: false,
+            first_error: None,
+        })
+    }
+
+    /// The run.
+    pub fn run(&self) -> RunId {
+        self.run
+    }
+
+    /// The state of the run.
+    pub fn state(&self) -> RunState {
+        self.state
+    }
+
+    /// The first failure of a step, if there was one.
+    pub fn first_error(&self) -> Option<&ErrorRecord> {
+        self.first_error.as_ref()
+    }
+
+    /// The steps by state, over all assets.
+    pub fn counts(&self) -> RunCounts {
+        let mut counts = RunCounts::default();
+        for lane in &self.lanes {
+            lane.steps.add_to(&mut counts);
+        }
+        counts
+    }
+
+    /// Each planned asset with its steps by state.
+    pub fn assets(&self) -> impl Iterator<Item = (&PlannedAsset, &StepSets)> {
+        self.lanes.iter().map(|lane| (&lane.plan, &lane.steps))
+    }
+
+    /// The version that a reader in this run sees of a planned asset's partition; `Version::NONE` when it has no value.
+    pub fn version_of(&self, lane: usize, partition: u64) -> Version {
+        self.lanes[lane].version(partition)
+    }
+
+    /// True when nothing will happen any more.
+    pub fn is_over(&self) -> bool {
+        self.state.is_terminal()
+    }
+
+    /// Takes in what happened at `now` and says what to do.
+    ///
+    /// # Errors
+    /// `Fenced` for a chunk that is not, or no longer, claimed under that fence; `IllegalTransition` for anything else
+    /// that does not fit. Nothing has changed then.
+    pub fn apply(&mut self, event: RunEvent, now: Timestamp) -> Result<Vec<RunEffect>> {
+        if self.state.is_terminal() {
+            let (run, state) = (self.run, self.state);
+            return Err(Error::new(ErrorKind::IllegalTransition, format!("run {run} is {state}")));
+        }
+        match event {
+            RunEvent::SlotFree { workers } => self.claim(workers, now),
+            RunEvent::StepsEnded { chunk, fence, ended, is_over } => self.settle(chunk, fence, ended, is_over, now),
+            RunEvent::Overdue { chunk, fence, step } => self.settle(chunk, fence, vec![step], true, now),
+            RunEvent::WorkerDied { chunk, fence } => self.bury(chunk, fence, now),
+            RunEvent::RetriesDue => self.retry(now),
+            RunEvent::CancelAsked => self.cancel(now),
+        }
+    }
+
+    pub(super) fn lane_count(&self) -> usize {
+        self.lanes.len()
+    }
+
+    pub(super) fn lane_mut(&mut self, number: usize) -> &mut Lane {
+        &mut self.lanes[number]
+    }
+
+    /// A fence of its own for each claim, so that no two attempts share one.
+    pub(super) fn take_fence(&mut self) -> Fence {
+        let fence = self.fence;
+        self.fence = fence.next();
+        fence
+    }
+
+    /// Takes over from a process that died.
+    pub(super) fn follow(&mut self, chunks: &[ChunkRow]) {
+        let recorded = chunks.iter().map(|row| row.claim.fence).max();
+        self.fence = recorded.unwrap_or(FIRST_FENCES).max(FIRST_FENCES).next();
+        self.is_recovered = true;
+    }
+
+    pub(super) fn first_due(&self) -> Option<Timestamp> {
+        self.due.keys().next().copied()
+    }
+
+    pub(super) fn note_first_error(&mut self, failures: &[StepFailure]) {
+        if self.first_error.is_none() {
+            self.first_error = failures.iter().find(|failure| failure.is_final).map(|failure| failure.error.clone());
+        }
+    }
+
+    /// Ends the run if nothing is left to do.
+    pub fn conclude(&mut self, now: Timestamp) -> Result<Vec<RunEffect>> {
+        let mut effects = Vec::new();
+        self.conclude_into(&mut effects, now)?;
+        Ok(effects)
+    }
+
+    fn conclude_into(&mut self, effects: &mut Vec<RunEffect>, now: Timestamp) -> Result<()> {
+        if !self.claimed.is_empty() || !self.ready.is_empty() || !self.due.is_empty() {
+            return Ok(());
+        }
+        if !self.lanes.iter().all(|lane| lane.steps.all_ended()) {
+            return Err(Error::new(ErrorKind::Internal, "steps are blocked and nothing will release them"));
+        }
+        let counts = self.counts();
+        let next = match self.state {
+            RunState::Cancelling => RunState::Cancelled,
+            _ if counts.failed + counts.dependency_failed + counts.quarantined > 0 => RunState::Failed,
+            _ => RunState::Succeeded,
+        };
+        self.move_to(next, effects, now)?;
+        effects.push(RunEffect::Ended(next));
+        Ok(())
+    }
+
+    fn move_to(&mut self, next: RunState, effects: &mut Vec<RunEffect>, at: Timestamp) -> Result<()> {
+        self.state = self.state.to(next)?;
+        effects.push(RunEffect::Commit(vec![Record::RunMoved {
+            run: self.run,
+            to: next,
+            at,
+            counts: self.counts(),
+            error: if next == RunState::Failed { self.first_error.clone() } else { None },
+        }]));
+        Ok(())
+    }
+
+    fn cancel(&mut self, now: Timestamp) -> Result<Vec<RunEffect>> {
+        let mut effects = Vec::new();
+        if self.state == RunState::Cancelling {
+            return Ok(effects);
+        }
+        for lane in &mut self.lanes {
+            for state in [StepState::Blocked, StepState::Ready] {
+                let open = lane.steps.get(state).clone();
+                lane.steps.shift(state, StepState::Cancelled, &open)?;
+            }
+        }
+        self.ready.clear();
+        self.due.clear();
+        self.move_to(RunState::Cancelling, &mut effects, now)?;
+        effects.push(RunEffect::StopAll);
+        self.conclude_into(&mut effects, now)?;
+        Ok(effects)
+    }
+
+    fn retry(&mut self, now: Timestamp) -> Result<Vec<RunEffect>> {
+        while let Some(entry) = self.due.first_entry() {
+            if *entry.key() > now {
+                return Ok(vec![RunEffect::WakeAt(*entry.key())]);
+            }
+            for (number, partition) in entry.remove() {
+                let one = PartitionSet::single(partition);
+                self.lanes[number].resting.remove(partition);
+                self.lanes[number].steps.shift(StepState::Blocked, StepState::Ready, &one)?;
+                self.ready.insert(number);
+            }
+        }
+        Ok(Vec::new())
+    }
+}

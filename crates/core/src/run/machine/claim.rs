@@ -1,0 +1,102 @@
+//! Which steps a free worker gets.
+
+use jiff::Timestamp;
+
+use super::{Claimed, RunEffect, RunMachine};
+use crate::partition::PartitionSet;
+use crate::run::suspects::Care;
+use crate::run::{CHUNK_LEN_MAX, ChunkId, ChunkWork, RunState, StepState};
+use crate::store::{ChunkClaim, Record};
+use crate::Result;
+
+impl RunMachine {
+    /// The number of chunks that could be given out now, at most `count_max`.
+    pub fn wants(&self, count_max: usize) -> usize {
+        if self.ready.is_empty() || self.state != RunState::Running || self.one_runs_alone() {
+            return 0;
+        }
+        let mut wanted = 0;
+        for number in &self.ready {
+            let lane = &self.lanes[*number];
+            let ready = lane.steps.get(StepState::Ready);
+            let startable = ready.len() - lane.suspects.choose(ready, Care::Alone).len();
+            wanted += startable.min(count_max as u64) as usize;
+            if wanted >= count_max {
+                return count_max;
+            }
+        }
+        // What is left must run alone: one of it, once nothing else runs.
+        if wanted == 0 && self.claimed.is_empty() { count_max.min(1) } else { wanted }
+    }
+
+    /// Cuts a chunk off the lane that is furthest downstream, so that what was begun is finished first.
+    pub(super) fn claim(&mut self, workers: usize, now: Timestamp) -> Result<Vec<RunEffect>> {
+        if self.state != RunState::Running || self.one_runs_alone() {
+            return Ok(Vec::new());
+        }
+        for care in [Care::None, Care::ByItself, Care::Alone] {
+            if care == Care::Alone && !self.claimed.is_empty() {
+                break;
+            }
+            let found = self.ready.iter().rev().find_map(|number| {
+                let steps = self.cut(*number, care, workers);
+                (!steps.is_empty()).then_some((*number, steps))
+            });
+            if let Some((number, steps)) = found {
+                return self.give_out(number, steps, care, now);
+            }
+        }
+        Ok(Vec::new())
+    }
+
+    fn one_runs_alone(&self) -> bool {
+        self.claimed.values().any(|claimed| Care::after(claimed.crashes) == Care::Alone)
+    }
+
+    /// A share of the lane's ready steps: smaller as fewer are left, so that workers end together.
+    fn cut(&self, number: usize, care: Care, workers: usize) -> PartitionSet {
+        let lane = &self.lanes[number];
+        let mut ready = lane.suspects.choose(lane.steps.get(StepState::Ready), care);
+        let share = match care {
+            Care::None => ready.len().div_ceil(2 * workers.max(1) as u64).clamp(1, CHUNK_LEN_MAX),
+            Care::ByItself | Care::Alone => 1,
+        };
+        ready.split_off_first(share)
+    }
+
+    fn give_out(
+        &mut self,
+        number: usize,
+        steps: PartitionSet,
+        care: Care,
+        now: Timestamp,
+    ) -> Result<Vec<RunEffect>> {
+        let fence = self.take_fence();
+        let lane = &mut self.lanes[number];
+        lane.steps.shift(StepState::Ready, StepState::Running, &steps)?;
+        if lane.steps.get(StepState::Ready).is_empty() {
+            self.ready.remove(&number);
+        }
+        let id = ChunkId { lane: number, number: lane.take_chunk_number() };
+        let crashes = steps.min().map_or(0, |step| lane.suspects.crashes(step));
+        let work = ChunkWork {
+            id,
+            fence,
+            attempts: lane.next_attempts(&steps),
+            has_head: lane.plan.base.partitions().intersect(&steps),
+            after_commit: lane.acts_outside || self.is_recovered || care != Care::None,
+            steps: steps.clone(),
+        };
+        let claim = ChunkClaim {
+            run: self.run,
+            asset: lane.plan.id,
+            chunk: id.number,
+            fence,
+            steps: steps.clone(),
+            crashes,
+            at: now,
+        };
+        self.claimed.insert(id, Claimed { fence, left: steps, crashes });
+        Ok(vec![RunEffect::Commit(vec![Record::ChunkClaimed(claim)]), RunEffect::Start(work)])
+    }
+}

@@ -1,0 +1,114 @@
+//! Tells readers what became of what they read.
+//!
+//! Lanes are told of in order, each with everything that has ended in it: by then, whatever was going to end by the
+//! same cause has. So nobody starts, or is left alone, on a part of the news.
+
+use std::collections::BTreeMap;
+
+use super::RunMachine;
+use crate::Result;
+use crate::partition::PartitionSet;
+use crate::run::StepState;
+use crate::run::lane::UpstreamEnd;
+
+/// Steps that ended and whose readers have not been told, by lane and by how they ended.
+#[derive(Debug, Default)]
+pub(in crate::run) struct News(BTreeMap<usize, [PartitionSet; UpstreamEnd::ALL.len()]>);
+
+impl News {
+    pub(in crate::run) fn add(&mut self, number: usize, end: UpstreamEnd, steps: &PartitionSet) {
+        if !steps.is_empty() {
+            self.0.entry(number).or_default()[end as usize].union_with(steps);
+        }
+    }
+}
+
+impl RunMachine {
+    /// Tells readers, and theirs, what became of their upstream.
+    pub(in crate::run) fn spread(&mut self, mut news: News) -> Result<()> {
+        while let Some((number, ended)) = news.0.pop_first() {
+            let readers = self.lanes[number].readers.len();
+            // Nobody is released before everybody knows what changed and who must not run at all.
+            for (end, steps) in UpstreamEnd::ALL.into_iter().zip(&ended).filter(|(_, steps)| !steps.is_empty()) {
+                for index in 0..readers {
+                    self.mark(self.lanes[number].readers[index], steps, end, &mut news)?;
+                }
+            }
+            let all = ended.iter().fold(PartitionSet::new(), |all, steps| all.union(steps));
+            for index in 0..readers {
+                self.release(number, self.lanes[number].readers[index], &all, &mut news)?;
+            }
+        }
+        Ok(())
+    }
+
+    /// Marks the steps of a reader that will run for certain now, and ends those that never will.
+    fn mark(
+        &mut self,
+        (reader, edge): (usize, usize),
+        ended: &PartitionSet,
+        end: UpstreamEnd,
+        news: &mut News,
+    ) -> Result<()> {
+        let lane = &mut self.lanes[reader];
+        let edge = &lane.edges[edge];
+        if end == UpstreamEnd::Changed {
+            lane.certain.union_with(&edge.mapping.downstream_of(ended).intersect(&lane.plan.steps));
+        }
+        if end.withholds_from(edge.kind) {
+            let doomed = edge.mapping.downstream_of(ended).intersect(lane.steps.get(StepState::Blocked));
+            if end == UpstreamEnd::Failed {
+                lane.steps.shift_to_dependency_failed(StepState::Blocked, &doomed)?;
+            } else {
+                lane.steps.shift(StepState::Blocked, StepState::Skipped, &doomed)?;
+            }
+            news.add(reader, end, &doomed);
+        }
+        Ok(())
+    }
+
+    /// Frees the steps of a reader that wait for nothing more.
+    fn release(
+        &mut self,
+        number: usize,
+        (reader, edge): (usize, usize),
+        ended: &PartitionSet,
+        news: &mut News,
+    ) -> Result<()> {
+        // Readers come after what they read, so the two halves hold one each.
+        let (before, from) = self.lanes.split_at_mut(reader);
+        let (upstream, lane) = (&before[number], &mut from[0]);
+        let released = lane.edges[edge].release(ended, &upstream.steps);
+        let free = lane.unhindered(released.intersect(lane.steps.get(StepState::Blocked)));
+        self.free(reader, &free, news)
+    }
+
+    /// Steps that wait for nothing more become ready, or are left alone when nothing they read has changed.
+    fn free(&mut self, number: usize, steps: &PartitionSet, news: &mut News) -> Result<()> {
+        if steps.is_empty() {
+            return Ok(());
+        }
+        let lane = &mut self.lanes[number];
+        let ready = steps.intersect(&lane.certain);
+        let unchanged = steps.difference(&lane.certain);
+        if !ready.is_empty() {
+            lane.steps.shift(StepState::Blocked, StepState::Ready, &ready)?;
+            self.ready.insert(number);
+        }
+        lane.steps.shift(StepState::Blocked, StepState::Skipped, &unchanged)?;
+        news.add(number, UpstreamEnd::Unchanged, &unchanged);
+        Ok(())
+    }
+
+    /// Frees every blocked step that waits for nothing, lane by lane.
+    pub(in crate::run) fn release_unhindered(&mut self) -> Result<()> {
+        for number in 0..self.lanes.len() {
+            let lane = &self.lanes[number];
+            let free = lane.unhindered(lane.steps.get(StepState::Blocked).clone());
+            let mut news = News::default();
+            self.free(number, &free, &mut news)?;
+            self.spread(news)?;
+        }
+        Ok(())
+    }
+}

@@ -1,0 +1,130 @@
+//! What a store is: the one truth about runs, chunks, materializations and lineage.
+//!
+//! Changes reach it as [`Record`]s in groups that are committed whole; everything else is a question. A store decides
+//! nothing about runs: it refuses what breaks its own rules (a stale fence, a version that does not grow) and keeps
+//! what it is told.
+
+mod record;
+mod status;
+
+use std::collections::BTreeMap;
+
+use async_trait::async_trait;
+
+use crate::partition::{PartitionSet, PartitionSpace};
+use crate::{AssetId, AssetKey, Result, RunId, Version};
+
+pub use record::{
+    ChunkClaim, ChunkProgress, ChunkRow, ChunkState, Event, EventKind, LineageInput, Materialization, Record, RunRow,
+    StepFailure,
+};
+pub use status::{AssetStatus, HeadSet, Versions};
+
+/// An asset as the store knows it.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct AssetRow {
+    /// The dense number.
+    pub id: AssetId,
+    /// The name.
+    pub key: AssetKey,
+    /// The partition space when it was last declared.
+    pub space: PartitionSpace,
+}
+
+/// Which runs are meant.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum RunFilter {
+    /// All, newest first.
+    All,
+    /// Those that have not ended, oldest first.
+    Open,
+}
+
+/// How much room something takes.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct StoreStats {
+    /// The version of the stored schema.
+    pub schema_version: u32,
+    /// Rows and bytes by table; bytes are `None` where the store cannot tell.
+    pub tables: BTreeMap<String, (u64, Option<u64>)>,
+    /// Bytes of everything together.
+    pub bytes: u64,
+}
+
+/// Keeps the ledger.
+///
+/// Implementors promise:
+/// * `commit` is atomic over all its records and durable when it returns `Ok`, power loss included (an in-memory store
+///   is durable until it is dropped, and says so by [`is_durable`](Self::is_durable));
+/// * records take effect in the order given, and a reader sees all of a commit or nothing;
+/// * a chunk's records carry its fence: a claim must raise it, progress must match it, else that record and only that
+///   record is refused with `Fenced`, moves nothing, and the others of the group are committed;
+/// * a materialization's version must be greater than the head's, else its record is refused with `Conflict` in the
+///   same way;
+/// * status sets (see [`AssetStatus`]) change in the commit that carries their cause;
+/// * ids of assets are dense, never reused and never change;
+/// * any text round-trips.
+///
+/// After an error from `commit` nothing of the group is stored, and the same group may be committed again.
+#[async_trait]
+pub trait Store: Send + Sync + 'static {
+    /// True when what was committed survives the process and power loss.
+    fn is_durable(&self) -> bool;
+
+    /// Declares assets with their partition spaces and gives their ids, in order. Declaring again is a no-op; a space
+    /// that changed replaces the one before.
+    ///
+    /// # Errors
+    /// `StorageFull`, `PermissionDenied`, `Unavailable` for the medium.
+    async fn declare_assets(&self, assets: &[(AssetKey, PartitionSpace)]) -> Result<Vec<AssetId>>;
+
+    /// All assets that were ever declared, by id.
+    async fn assets(&self) -> Result<Vec<AssetRow>>;
+
+    /// Commits `records` as one group and says for each whether it was taken.
+    ///
+    /// # Errors
+    /// `StorageFull`, `PermissionDenied`, `Unavailable` for the medium; then nothing of the group is stored.
+    async fn commit(&self, records: &[Record]) -> Result<Vec<Result<()>>>;
+
+    /// The status sets of an asset.
+    async fn status(&self, asset: AssetId) -> Result<AssetStatus>;
+
+    /// The current materializations of those of `partitions` that have one, by partition.
+    async fn heads(&self, asset: AssetId, partitions: &PartitionSet) -> Result<Vec<Materialization>>;
+
+    /// One materialization, or the current one if no version is given.
+    async fn materialization(
+        &self,
+        asset: AssetId,
+        partition: u64,
+        version: Option<Version>,
+    ) -> Result<Option<Materialization>>;
+
+    /// The inputs that are recorded for one materialization.
+    async fn inputs_of(&self, asset: AssetId, partition: u64, version: Version) -> Result<Vec<LineageInput>>;
+
+    /// The recorded inputs that name a version of one partition as their upstream, or any version if none is given.
+    async fn uses_of(&self, upstream: AssetId, partition: u64, version: Option<Version>) -> Result<Vec<LineageInput>>;
+
+    /// Runs, at most `count_max`.
+    async fn runs(&self, filter: RunFilter, count_max: usize) -> Result<Vec<RunRow>>;
+
+    /// One run.
+    async fn run(&self, run: RunId) -> Result<Option<RunRow>>;
+
+    /// The run that was created under an idempotency key.
+    async fn run_by_key(&self, idempotency_key: &str) -> Result<Option<RunRow>>;
+
+    /// The chunks of a run, by asset and number.
+    async fn chunks(&self, run: RunId) -> Result<Vec<ChunkRow>>;
+
+    /// The failed attempts of a run, in the order in which they were committed.
+    async fn failures(&self, run: RunId) -> Result<Vec<StepFailure>>;
+
+    /// Events with a sequence greater than `after`, at most `count_max`, in order.
+    async fn events(&self, after: u64, count_max: usize) -> Result<Vec<Event>>;
+
+    /// How much room the tables take.
+    async fn stats(&self) -> Result<StoreStats>;
+}

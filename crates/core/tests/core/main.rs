@@ -1,0 +1,8 @@
+//! The pure core, entered by its public interface alone.
+
+mod draw;
+mod golden;
+mod pipeline;
+mod planner;
+mod simulation;
+mod sketch;

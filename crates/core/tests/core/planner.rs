@@ -1,0 +1,330 @@
+//! The planner, which works on sets, against one that looks at one partition after the other.
+
+use std::collections::{BTreeMap, BTreeSet};
+
+use flowstone_core::asset::{Asset, Config, In, InputKind};
+use flowstone_core::graph::AssetGraph;
+use flowstone_core::partition::{Daily, PartitionSelector, PartitionSet, PartitionSpace};
+use flowstone_core::pipeline::Pipeline;
+use flowstone_core::plan::{Force, Planner, Reason, RunConfig, RunPlan, RunRequest};
+use flowstone_core::store::{AssetStatus, HeadSet};
+use flowstone_core::{AssetId, AssetKey, CodeVersion, ErrorKind, Result, Version};
+use insta::assert_snapshot;
+use jiff::Timestamp;
+use proptest::prelude::*;
+
+use crate::draw::Draw;
+use crate::sketch::{Key, Reading, Sketch, name, now};
+
+/// The day that is asked for where not everything is.
+const DAY: &str = "2024-02-26";
+
+/// What is known of one partition.
+#[derive(Debug, Clone, Copy)]
+struct Known {
+    version: u64,
+    code: CodeVersion,
+    is_stale: bool,
+}
+
+/// A pipeline, the status of each of its partitions, and a request.
+struct Case {
+    sketch: Sketch,
+    reading: Reading,
+    known: BTreeMap<Key, Known>,
+    selected: BTreeSet<usize>,
+    targets: BTreeSet<usize>,
+    force: Force,
+    partitions: PartitionSelector,
+}
+
+impl Case {
+    fn draw(seed: u64) -> Self {
+        let mut draw = Draw::seeded(seed);
+        let sketch = Sketch::draw(&mut draw, 12);
+        let reading = Reading::of(&sketch);
+        let pipeline = sketch.build();
+        let mut known = BTreeMap::new();
+        for (number, (_, node)) in pipeline.graph().nodes().enumerate() {
+            let made = *draw.pick(&[0, 500, 950, 1000]);
+            for partition in 0..reading.lens[number] {
+                if draw.chance(made) {
+                    let code = if draw.chance(800) { node.code_version() } else { CodeVersion(1) };
+                    let (version, is_stale) = (1 + draw.below(3) as u64, draw.chance(200));
+                    known.insert((number, partition), Known { version, code, is_stale });
+                }
+            }
+        }
+        let mut some = |share| (0..reading.lens.len()).filter(|_| draw.chance(share)).collect::<BTreeSet<usize>>();
+        let (selected, targets) = (some(900), some(200));
+        let targets = targets.intersection(&selected).copied().collect();
+        let force = *draw.pick(&[Force::Nothing, Force::Nothing, Force::Target, Force::Downstream, Force::All]);
+        let key = PartitionSelector::Key(DAY.to_owned());
+        let partitions = draw.pick(&[PartitionSelector::All, PartitionSelector::All, key]).clone();
+        Self { sketch, reading, known, selected, targets, force, partitions }
+    }
+
+    fn plan(&self, graph: &AssetGraph) -> Result<RunPlan> {
+        let statuses: Vec<AssetStatus> = (0..self.reading.lens.len()).map(|asset| self.status(asset)).collect();
+        let ids: Vec<AssetId> = (0..statuses.len()).map(|number| AssetId(100 - number as u32)).collect();
+        let keys = |numbers: &BTreeSet<usize>| numbers.iter().map(|number| key(*number)).collect();
+        let request = RunRequest {
+            assets: keys(&self.selected),
+            targets: keys(&self.targets),
+            partitions: self.partitions.clone(),
+            force: self.force,
+            ..RunRequest::default()
+        };
+        Planner { graph, ids: &ids, statuses: &statuses, now: now() }.plan(&request)
+    }
+
+    fn status(&self, asset: usize) -> AssetStatus {
+        let mut status = AssetStatus::default();
+        for ((_, partition), known) in self.known.range((asset, 0)..(asset + 1, 0)) {
+            let heads = &mut status.heads;
+            let at = heads.iter().position(|head| (head.version.0, head.code_version) == (known.version, known.code));
+            let at = at.unwrap_or_else(|| {
+                let (version, code_version) = (Version(known.version), known.code);
+                heads.push(HeadSet { version, code_version, partitions: PartitionSet::new() });
+                heads.len() - 1
+            });
+            heads[at].partitions.insert(*partition);
+            if known.is_stale {
+                status.stale.insert(*partition);
+            }
+        }
+        status
+    }
+
+    fn is_forced(&self, asset: usize) -> bool {
+        match self.force {
+            Force::Nothing => false,
+            Force::All => true,
+            Force::Target => self.targets.contains(&asset),
+            Force::Downstream => self.targets.iter().any(|target| self.reaches(*target, asset)),
+        }
+    }
+
+    fn reaches(&self, from: usize, to: usize) -> bool {
+        from == to || self.sketch.assets[to].inputs.iter().any(|input| self.reaches(from, input.upstream))
+    }
+
+    /// The steps with their reasons, and the versions that each input pins; `None` when something is missing.
+    fn naive(&self, graph: &AssetGraph) -> Option<(BTreeMap<Key, Reason>, BTreeMap<(usize, Key), u64>)> {
+        let mut steps = BTreeMap::new();
+        let mut pins = BTreeMap::new();
+        for (asset, (_, node)) in graph.nodes().enumerate().filter(|(asset, _)| self.selected.contains(asset)) {
+            let inputs = &self.sketch.assets[asset].inputs;
+            for partition in 0..self.reading.lens[asset] {
+                let chosen = self.partitions == PartitionSelector::All || shares_the_day(node.space(), partition);
+                let upstreams = || {
+                    let reads = inputs.iter().zip(&self.reading.upstreams[asset]).enumerate();
+                    reads.flat_map(|(number, (input, upstreams))| {
+                        upstreams[partition as usize].iter().map(move |up| (number, input.kind, (input.upstream, *up)))
+                    })
+                };
+                let head = self.known.get(&(asset, partition));
+                let reason = match head {
+                    _ if !chosen => continue,
+                    None => Reason::Missing,
+                    Some(_) if self.is_forced(asset) => Reason::Forced,
+                    Some(head) if head.code != node.code_version() => Reason::CodeChanged,
+                    Some(head) if head.is_stale => Reason::UpstreamChanged,
+                    _ if upstreams().any(|(_, _, up)| steps.contains_key(&up)) => Reason::UpstreamPlanned,
+                    _ => continue,
+                };
+                for (number, kind, upstream) in upstreams().filter(|(_, _, up)| !steps.contains_key(up)) {
+                    match self.known.get(&upstream) {
+                        Some(known) => drop(pins.insert((number, (asset, upstream.1)), known.version)),
+                        None if kind == InputKind::Optional => {}
+                        None => return None,
+                    }
+                }
+                steps.insert((asset, partition), reason);
+            }
+        }
+        Some((steps, pins))
+    }
+}
+
+/// True for a window with time in common with [`DAY`], and for an asset that is not partitioned.
+fn shares_the_day(space: &PartitionSpace, partition: u64) -> bool {
+    let noon: Timestamp = format!("{DAY}T12:00:00Z").parse().expect("a timestamp");
+    space.window_of(partition).is_none_or(|(start, end)| start <= noon && noon < end)
+}
+
+fn key(number: usize) -> AssetKey {
+    name(number).parse().expect("a name")
+}
+
+proptest! {
+    #![proptest_config(ProptestConfig { cases: 300, failure_persistence: None, ..ProptestConfig::default() })]
+
+    #[test]
+    fn sets_and_single_partitions_give_the_same_plan(seed: u64) {
+        let case = Case::draw(seed);
+        let pipeline = case.sketch.build();
+        let graph = pipeline.graph();
+        let holds_key = |asset: &usize| {
+            let space = &case.sketch.assets[*asset].space;
+            space.select(&case.partitions, now()).is_ok()
+        };
+
+        let planned = case.plan(graph);
+
+        if !case.selected.iter().all(holds_key) {
+            prop_assert!(planned.is_err());
+            return Ok(());
+        }
+        let Some((steps, pins)) = case.naive(graph) else {
+            prop_assert_eq!(planned.unwrap_err().stable_code(), "input_missing");
+            return Ok(());
+        };
+        let plan = planned.unwrap();
+        let mut set_steps = BTreeMap::new();
+        let mut set_pins = BTreeMap::new();
+        for planned in &plan.assets {
+            let asset = graph.nodes().position(|(_, node)| *node.key() == planned.key).unwrap();
+            prop_assert_eq!(planned.id, AssetId(100 - asset as u32));
+            let mut certain = PartitionSet::new();
+            for (reason, partitions) in &planned.reasons {
+                for partition in partitions.iter() {
+                    prop_assert!(set_steps.insert((asset, partition), *reason).is_none(), "one reason each");
+                    if *reason != Reason::UpstreamPlanned {
+                        certain.insert(partition);
+                    }
+                    let base = case.known.get(&(asset, partition)).map_or(0, |known| known.version);
+                    prop_assert_eq!(planned.base.get(partition).0, base);
+                }
+            }
+            prop_assert_eq!(&certain, &planned.certain);
+            prop_assert_eq!(planned.reasons.iter().map(|(_, set)| set.len()).sum::<u64>(), planned.steps.len());
+            for (number, versions) in planned.pinned.iter().enumerate() {
+                for (version, partitions) in versions.iter() {
+                    set_pins.extend(partitions.iter().map(|partition| ((number, (asset, partition)), version.0)));
+                }
+            }
+        }
+        prop_assert_eq!(set_steps, steps);
+        prop_assert_eq!(set_pins, pins);
+        prop_assert_eq!(RunPlan::decode(&plan.encode().unwrap()).unwrap(), plan);
+    }
+}
+
+/// `numbers` without partitions, `days` from it, and `total`, which takes a configuration.
+fn small() -> Pipeline {
+    #[derive(serde::Deserialize)]
+    struct Scale {
+        by: i64,
+    }
+    let numbers = Asset::new("numbers").run(|| async { 1_i64 });
+    let days = Asset::new("days")
+        .partitions(Daily::from("2024-03-01"))
+        .upstream("numbers")
+        .run(|In(number): In<i64>| async move { number });
+    let total = Asset::new("total")
+        .upstream("numbers")
+        .run(|In(number): In<i64>, scale: Config<Scale>| async move { number * scale.by });
+    Pipeline::builder("small").assets([numbers, days, total]).build().unwrap()
+}
+
+fn plan_small(request: RunRequest) -> Result<RunPlan> {
+    let pipeline = small();
+    let ids = [AssetId(0), AssetId(1), AssetId(2)];
+    let statuses: [AssetStatus; 3] = Default::default();
+    Planner { graph: pipeline.graph(), ids: &ids, statuses: &statuses, now: now() }.plan(&request)
+}
+
+fn asking_for(names: &[&str]) -> RunRequest {
+    let assets: Vec<AssetKey> = names.iter().map(|name| name.parse().unwrap()).collect();
+    RunRequest { targets: assets.clone(), assets, ..RunRequest::default() }
+}
+
+fn with_config(names: &[&str], sections: serde_json::Value) -> RunRequest {
+    let config = RunConfig(serde_json::from_value(sections).unwrap());
+    RunRequest { config, ..asking_for(names) }
+}
+
+#[test]
+fn an_input_that_was_never_made_and_is_not_selected_is_named() {
+    let error = plan_small(asking_for(&["days"])).unwrap_err();
+
+    assert_eq!(error.kind(), ErrorKind::NotFound);
+    assert_snapshot!(format!("{error:?}"), @r"
+    failed to plan asset days: it needs numbers, never materialized and not selected [input_missing]
+    fix: select `+days` to make its upstream too, or run numbers first
+    ");
+}
+
+#[test]
+fn an_unknown_asset_says_what_may_have_been_meant() {
+    assert_snapshot!(format!("{:?}", plan_small(asking_for(&["number"])).unwrap_err()), @r#"
+    no asset is called "number" [asset_unknown]
+    fix: did you mean "numbers"?
+    "#);
+}
+
+#[test]
+fn a_partition_outside_the_space_is_refused() {
+    let partitions = PartitionSelector::Key("2024-02-01".to_owned());
+
+    let error = plan_small(RunRequest { partitions, ..asking_for(&["numbers", "days"]) }).unwrap_err();
+
+    assert_snapshot!(format!("{error:?}"), @r"
+    failed to find partition 2024-02-01: the space holds 2024-03-01 and later [partition_out_of_space]
+    fix: choose a partition within the space, or widen the asset's partitions
+    ");
+}
+
+#[test]
+fn a_partition_that_is_not_over_yet_is_refused() {
+    let partitions = PartitionSelector::Key("2024-03-05".to_owned());
+
+    let error = plan_small(RunRequest { partitions, ..asking_for(&["numbers", "days"]) }).unwrap_err();
+
+    assert_snapshot!(format!("{error:?}"), @r"
+    failed to select 2024-03-05: the last window that is over is 2024-03-04 [partition_not_over]
+    fix: wait until the window is over, or choose an earlier one
+    ");
+}
+
+#[test]
+fn a_configuration_that_an_asset_needs_is_asked_for() {
+    assert_snapshot!(format!("{:?}", plan_small(asking_for(&["numbers", "total"])).unwrap_err()), @r"
+    failed to read the run configuration of asset total: missing field `by` [config_invalid]
+    fix: give `--config <asset>.<field>=<value>`, or the field a default with `#[serde(default)]`
+    ");
+}
+
+#[test]
+fn a_configuration_of_the_wrong_shape_is_refused() {
+    let request = with_config(&["numbers", "total"], serde_json::json!({ "total": { "by": "two" } }));
+
+    assert_snapshot!(format!("{:?}", plan_small(request).unwrap_err()), @r#"
+    failed to read the run configuration of asset total: invalid type: string "two", expected i64 [config_invalid]
+    fix: give `--config <asset>.<field>=<value>`, or the field a default with `#[serde(default)]`
+    "#);
+}
+
+#[test]
+fn a_configuration_for_an_asset_that_takes_none_is_refused() {
+    let request = with_config(&["numbers"], serde_json::json!({ "numbers": { "by": 2 } }));
+
+    assert_snapshot!(format!("{:?}", plan_small(request).unwrap_err()), @r"
+    asset numbers takes no configuration [config_not_taken]
+    fix: remove its section, or let its function take a `Config<T>`
+    ");
+}
+
+#[test]
+fn another_configuration_is_other_code() {
+    let code_of = |by: i64| {
+        let request = with_config(&["numbers", "total"], serde_json::json!({ "total": { "by": by } }));
+        let plan = plan_small(request).unwrap();
+        plan.assets.iter().map(|asset| asset.code_version).collect::<Vec<_>>()
+    };
+
+    assert_eq!(code_of(2), code_of(2));
+    assert_eq!(code_of(2)[0], code_of(3)[0]);
+    assert_ne!(code_of(2)[1], code_of(3)[1]);
+}

@@ -1,0 +1,151 @@
+//! One seed's pipeline and its world: what its functions make of what they read, and how they fail.
+
+use std::collections::BTreeSet;
+use std::sync::Arc;
+
+use flowstone_core::graph::AssetGraph;
+use flowstone_core::memory::MemoryStore;
+use flowstone_core::pipeline::Pipeline;
+use flowstone_core::{AssetId, DataVersion};
+
+use crate::draw::Draw;
+use crate::sketch::{Key, Reading, Sketch};
+
+/// How one attempt at a step goes.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) enum Fate {
+    Make,
+    Skip,
+    FailForNow,
+    FailForGood,
+    /// It never comes back; its worker is given up.
+    Overdue,
+    /// Its worker is asked to end, and passes that on.
+    Drained,
+    KillsWorker,
+    KillsProcess,
+}
+
+/// How often things go wrong, each in a thousand.
+#[derive(Debug, Clone)]
+pub(super) struct Weather {
+    pub(super) skip: u64,
+    pub(super) fail_for_now: u64,
+    pub(super) fail_for_good: u64,
+    pub(super) overdue: u64,
+    pub(super) drained: u64,
+    pub(super) worker_dies: u64,
+    pub(super) cancel: u64,
+    /// Kills from outside, at most.
+    pub(super) kills_max: usize,
+    /// Sources have new content between runs.
+    pub(super) news: u64,
+    /// Steps that kill their worker, or their process, whenever they run.
+    pub(super) poison: BTreeSet<Key>,
+    pub(super) poison_kills_process: bool,
+}
+
+/// One seed's pipeline and its world.
+#[derive(Debug)]
+pub(super) struct Case {
+    pub(super) seed: u64,
+    pub(super) sketch: Sketch,
+    pub(super) pipeline: Arc<Pipeline>,
+    pub(super) reading: Reading,
+    pub(super) ids: Vec<AssetId>,
+    pub(super) weather: Weather,
+    /// Counts up when the outside world changes.
+    pub(super) era: u64,
+}
+
+impl Case {
+    pub(super) fn draw(seed: u64, store: &MemoryStore, draw: &mut Draw) -> Self {
+        let sketch = Sketch::draw(draw, 12);
+        let reading = Reading::of(&sketch);
+        let weather = Weather::draw(draw, &reading);
+        let ids = sketch.declare(store, draw);
+        Self { seed, pipeline: sketch.build(), reading, sketch, ids, weather, era: 0 }
+    }
+
+    pub(super) fn graph(&self) -> &AssetGraph {
+        self.pipeline.graph()
+    }
+
+    /// Other code for one asset.
+    pub(super) fn change_code(&mut self, asset: usize) {
+        self.sketch.assets[asset].code += 1;
+        self.pipeline = self.sketch.build();
+    }
+
+    pub(super) fn place_of(&self, id: AssetId) -> usize {
+        self.ids.iter().position(|known| *known == id).expect("the asset was declared")
+    }
+
+    /// What a step makes of what it reads. Few contents, so that many are what they were.
+    pub(super) fn content(&self, (asset, partition): Key, read: &[(usize, u64, DataVersion)]) -> DataVersion {
+        let sketch = &self.sketch.assets[asset];
+        let mut parts = vec![self.seed, asset as u64, partition, sketch.code];
+        if sketch.inputs.is_empty() {
+            let is_new = Draw::of(&[self.seed, 7, asset as u64, partition, self.era]).chance(self.weather.news);
+            parts.push(if is_new { self.era } else { 0 });
+        }
+        for (upstream, partition, content) in read {
+            parts.extend([*upstream as u64, *partition, content.0 as u64]);
+        }
+        let one_of_few = Draw::of(&parts).next() % 3;
+        DataVersion(u128::from(one_of_few) + 1)
+    }
+
+    /// How the `begun`-th try at a step goes, in whatever process.
+    pub(super) fn fate(&self, key: Key, run: u64, begun: u32) -> Fate {
+        let weather = &self.weather;
+        if weather.poison.contains(&key) {
+            return if weather.poison_kills_process { Fate::KillsProcess } else { Fate::KillsWorker };
+        }
+        let mut left = Draw::of(&[self.seed, 11, key.0 as u64, key.1, run, begun.into()]).next() % 1000;
+        for (fate, share) in [
+            (Fate::Skip, weather.skip),
+            (Fate::FailForNow, weather.fail_for_now),
+            (Fate::FailForGood, weather.fail_for_good),
+            (Fate::Overdue, weather.overdue),
+            (Fate::Drained, weather.drained),
+            (Fate::KillsWorker, weather.worker_dies),
+        ] {
+            if left < share {
+                return fate;
+            }
+            left -= share;
+        }
+        Fate::Make
+    }
+}
+
+impl Weather {
+    fn draw(draw: &mut Draw, reading: &Reading) -> Self {
+        let mut some = |share: u64, up_to: usize| if draw.chance(share) { draw.below(up_to) as u64 } else { 0 };
+        let (skip, fail_for_now, fail_for_good) = (some(300, 200), some(500, 300), some(400, 150));
+        let (overdue, drained, worker_dies) = (some(300, 100), some(300, 100), some(300, 100));
+        let (cancel, kills_max, news) = (some(250, 20), some(600, 5) as usize, some(800, 1000));
+        let mut poison = BTreeSet::new();
+        if draw.chance(250) {
+            for _ in 0..1 + draw.below(2) {
+                let asset = draw.below(reading.lens.len());
+                poison.extend((reading.lens[asset] > 0).then(|| (asset, draw.below(reading.lens[asset] as usize) as u64)));
+            }
+        }
+        let poison_kills_process = draw.chance(600);
+        Self {
+            skip,
+            fail_for_now,
+            fail_for_good,
+            overdue,
+            drained,
+            worker_dies,
+            cancel,
+            kills_max,
+            news,
+            poison,
+            poison_kills_process,
+        }
+    }
+}

@@ -1,0 +1,82 @@
+//! A worker as the run sees it: it has a chunk, tries its steps one after the other and reports how they ended.
+
+use std::time::Duration;
+
+use flowstone_core::DataVersion;
+use flowstone_core::io::{Address, Stored};
+use flowstone_core::partition::PartitionSet;
+use flowstone_core::run::{ChunkWork, StepEnd, StepEnded};
+use flowstone_core::{Error, ErrorKind};
+use jiff::Timestamp;
+
+use super::case::Fate;
+
+/// How long a step must wait that was told to come again later.
+const RATE_LIMIT: Duration = Duration::from_secs(40);
+
+/// A worker that has a chunk.
+#[derive(Debug)]
+pub(super) struct Worker {
+    pub(super) work: ChunkWork,
+    /// How many records must be on disk before the first step may start.
+    pub(super) starts_after: u64,
+    /// Steps that were not begun.
+    pub(super) left: PartitionSet,
+    /// Steps that the run has not heard of.
+    pub(super) unreported: PartitionSet,
+    pub(super) current: Option<Attempt>,
+    /// Ended, not reported.
+    pub(super) ended: Vec<StepEnded>,
+}
+
+/// An attempt that goes on.
+#[derive(Debug, Clone, Copy)]
+pub(super) struct Attempt {
+    pub(super) partition: u64,
+    pub(super) number: u32,
+    pub(super) fate: Fate,
+    pub(super) content: DataVersion,
+    pub(super) is_same: bool,
+    pub(super) started_at: Timestamp,
+}
+
+impl Worker {
+    pub(super) fn new(work: ChunkWork, starts_after: u64) -> Self {
+        let (left, unreported) = (work.steps.clone(), work.steps.clone());
+        Self { work, starts_after, left, unreported, current: None, ended: Vec::new() }
+    }
+
+    /// What is to be reported: everything that ended, or the first few of it.
+    pub(super) fn report(&mut self, count: usize) -> Vec<StepEnded> {
+        let ended: Vec<StepEnded> = self.ended.drain(..count).collect();
+        for step in ended.iter().filter(|step| step.end != StepEnd::Cancelled) {
+            self.unreported.remove(step.partition);
+        }
+        ended
+    }
+}
+
+impl Attempt {
+    /// How it ends, if its worker lives to say so.
+    pub(super) fn end(self, now: Timestamp) -> StepEnded {
+        let end = match self.fate {
+            Fate::Make => StepEnd::Made {
+                stored: Stored {
+                    address: Address::Location(format!("{:x}", self.content.0)),
+                    data_version: self.content,
+                    bytes: 8,
+                    rows: None,
+                },
+                is_same: self.is_same,
+            },
+            Fate::Skip => StepEnd::Skipped,
+            Fate::FailForNow if self.partition % 2 == 0 => StepEnd::Failed(Error::transient("not now").to_record()),
+            Fate::FailForNow => StepEnd::Failed(Error::rate_limited("not now", RATE_LIMIT).to_record()),
+            Fate::FailForGood => StepEnd::Failed(Error::permanent("never").to_record()),
+            Fate::Overdue => StepEnd::Failed(Error::new(ErrorKind::TimedOut, "too late").to_record()),
+            Fate::Drained => StepEnd::Cancelled,
+            Fate::KillsWorker | Fate::KillsProcess => panic!("nobody is left to report"),
+        };
+        StepEnded { partition: self.partition, attempt: self.number, end, started_at: self.started_at, ended_at: now }
+    }
+}

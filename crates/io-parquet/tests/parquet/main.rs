@@ -1,0 +1,6 @@
+//! Parquet files in real folders and in memory.
+
+mod files;
+mod rows;
+mod tables;
+mod types;

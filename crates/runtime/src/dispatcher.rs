@@ -1,0 +1,155 @@
+//! Hands free workers to runs that have ready work, in the order in which they asked.
+//!
+//! A slot is a worker. Whoever holds it may give it one chunk after the other; dropping it brings it back, so that no
+//! slot outlives its holder. What runs on it is not decided here.
+
+use std::collections::VecDeque;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
+
+use flowstone_core::{Result, RunId};
+use ractor::{Actor, ActorProcessingErr, ActorRef};
+use tokio::sync::mpsc;
+
+use crate::run_actor::RunMessage;
+use crate::worker::{self, Order};
+
+pub(crate) enum DispatcherMessage {
+    /// A run could use so many more workers.
+    Want { run: RunId, actor: ActorRef<RunMessage>, count: usize },
+    /// A worker is free again.
+    Free(Worker),
+    /// A worker hangs and was given up; another takes its place.
+    Replace,
+    /// A run ended and takes no more workers.
+    Forget(RunId),
+}
+
+/// The way to one worker.
+pub(crate) struct Worker {
+    orders: mpsc::Sender<Order>,
+    given_up: Arc<AtomicBool>,
+}
+
+/// The right to use one worker. Dropping it gives it back.
+pub(crate) struct Slot {
+    worker: Option<Worker>,
+    home: ActorRef<DispatcherMessage>,
+}
+
+impl Slot {
+    /// Sends the worker to a run; the slot goes with it.
+    pub(crate) fn send(self, order: Order) {
+        let orders = self.worker().orders.clone();
+        // A free worker has an empty inbox; one that died drops the order and with it the slot.
+        drop(orders.try_send(order.on(self)));
+    }
+
+    /// The mark by which the worker is given up while its slot is away with it.
+    pub(crate) fn given_up(&self) -> &Arc<AtomicBool> {
+        &self.worker().given_up
+    }
+
+    fn worker(&self) -> &Worker {
+        self.worker.as_ref().expect("a slot holds its worker until it is dropped")
+    }
+}
+
+impl Drop for Slot {
+    fn drop(&mut self) {
+        if let Some(worker) = self.worker.take().filter(|worker| !worker.given_up.load(Ordering::Acquire)) {
+            drop(self.home.cast(DispatcherMessage::Free(worker)));
+        }
+    }
+}
+
+/// The way to the dispatcher.
+#[derive(Clone)]
+pub(crate) struct DispatcherHandle {
+    pub(crate) actor: ActorRef<DispatcherMessage>,
+    /// How many workers there are.
+    pub(crate) workers: usize,
+    /// How many runs wait for a worker.
+    waiting_runs: Arc<AtomicUsize>,
+}
+
+impl DispatcherHandle {
+    /// Starts a dispatcher with its workers below `supervisor`.
+    pub(crate) async fn start(supervisor: &ractor::ActorCell, workers: usize) -> Result<Self, ractor::SpawnErr> {
+        let waiting_runs = Arc::new(AtomicUsize::new(0));
+        let arguments = (workers, Arc::clone(&waiting_runs));
+        let (actor, _) = Actor::spawn_linked(None, Dispatcher, arguments, supervisor.clone()).await?;
+        Ok(Self { actor, workers, waiting_runs })
+    }
+
+    /// True when a run waits for a worker, besides the one that asks if it waits itself.
+    pub(crate) fn is_contended(&self, asker_waits: bool) -> bool {
+        self.waiting_runs.load(Ordering::Relaxed) > usize::from(asker_waits)
+    }
+}
+
+pub(crate) struct Dispatcher;
+
+pub(crate) struct DispatcherState {
+    free: Vec<Worker>,
+    wanted: VecDeque<(RunId, ActorRef<RunMessage>, usize)>,
+    waiting_runs: Arc<AtomicUsize>,
+}
+
+impl Actor for Dispatcher {
+    type Msg = DispatcherMessage;
+    type State = DispatcherState;
+    type Arguments = (usize, Arc<AtomicUsize>);
+
+    async fn pre_start(
+        &self,
+        _: ActorRef<DispatcherMessage>,
+        (workers, waiting_runs): (usize, Arc<AtomicUsize>),
+    ) -> Result<DispatcherState, ActorProcessingErr> {
+        let free = std::iter::repeat_with(hire).take(workers).collect();
+        Ok(DispatcherState { free, wanted: VecDeque::new(), waiting_runs })
+    }
+
+    async fn handle(
+        &self,
+        myself: ActorRef<DispatcherMessage>,
+        message: DispatcherMessage,
+        state: &mut DispatcherState,
+    ) -> Result<(), ActorProcessingErr> {
+        match message {
+            DispatcherMessage::Want { run, actor, count } => {
+                match state.wanted.iter_mut().find(|(waiting, ..)| *waiting == run) {
+                    Some((.., wanted)) => *wanted += count,
+                    None => state.wanted.push_back((run, actor, count)),
+                }
+            }
+            DispatcherMessage::Free(worker) => state.free.push(worker),
+            DispatcherMessage::Replace => state.free.push(hire()),
+            DispatcherMessage::Forget(run) => state.wanted.retain(|(waiting, ..)| *waiting != run),
+        }
+        state.hand_out(&myself);
+        state.waiting_runs.store(state.wanted.len(), Ordering::Relaxed);
+        Ok(())
+    }
+}
+
+impl DispatcherState {
+    /// One worker to each waiting run in turn, while there are any.
+    fn hand_out(&mut self, home: &ActorRef<DispatcherMessage>) {
+        while !self.wanted.is_empty() {
+            let Some(worker) = self.free.pop() else { return };
+            let (run, actor, count) = self.wanted.pop_front().expect("somebody waits");
+            let slot = Slot { worker: Some(worker), home: home.clone() };
+            // A run that is gone drops the slot with the message, which brings it back.
+            if actor.cast(RunMessage::Granted(slot)).is_ok() && count > 1 {
+                self.wanted.push_back((run, actor, count - 1));
+            }
+        }
+    }
+}
+
+fn hire() -> Worker {
+    let (orders, inbox) = mpsc::channel(1);
+    tokio::spawn(worker::work(inbox));
+    Worker { orders, given_up: Arc::new(AtomicBool::new(false)) }
+}

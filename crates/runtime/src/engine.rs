@@ -1,0 +1,294 @@
+//! The engine: a pipeline on a store, ready to run.
+
+use std::collections::HashMap;
+use std::sync::Arc;
+use std::time::Duration;
+
+use flowstone_core::clock::{Clock, SystemClock};
+use flowstone_core::io::{IoEnv, IoFactory, IoManager};
+use flowstone_core::memory::MemoryIoFactory;
+use flowstone_core::pipeline::Pipeline;
+use flowstone_core::plan::{RunPlan, RunRequest};
+use flowstone_core::store::Store;
+use flowstone_core::{AssetId, AssetKey, AssetValue, Error, ErrorKind, Result, ResultExt, RunId, TypeInfo};
+use ractor::rpc::CallResult;
+use ractor::{Actor, ActorRef};
+use tokio::sync::oneshot;
+
+use crate::dispatcher::DispatcherHandle;
+use crate::handle::{FailedStep, RunHandle, RunReport};
+use crate::ledger::LedgerHandle;
+use crate::planning::plan_with;
+use crate::supervisor::{Supervisor, SupervisorArguments, SupervisorMessage};
+
+/// How an engine runs.
+#[derive(Clone)]
+pub struct EngineOptions {
+    /// How many steps run at once; at least 1.
+    pub workers: usize,
+    /// How long a step that is asked to end may take to do so.
+    pub cancel_grace: Duration,
+    /// Where time comes from.
+    pub clock: Arc<dyn Clock>,
+    /// What IO managers are opened with.
+    pub io: IoEnv,
+    /// The IO manager for assets that name none in a pipeline that names none.
+    pub default_io: Arc<dyn IoFactory>,
+}
+
+impl Default for EngineOptions {
+    /// As many workers as the machine has cores, five seconds of grace, all data in memory.
+    fn default() -> Self {
+        Self {
+            workers: std::thread::available_parallelism().map_or(1, usize::from),
+            cancel_grace: Duration::from_secs(5),
+            clock: Arc::new(SystemClock),
+            io: IoEnv::default(),
+            default_io: Arc::new(MemoryIoFactory),
+        }
+    }
+}
+
+/// What the actors of an engine share.
+pub(crate) struct Shared {
+    pub(crate) pipeline: Pipeline,
+    pub(crate) ids: Vec<AssetId>,
+    /// The IO manager of each node.
+    pub(crate) io: Vec<Arc<dyn IoManager>>,
+    pub(crate) store: Arc<dyn Store>,
+    pub(crate) clock: Arc<dyn Clock>,
+    pub(crate) cancel_grace: Duration,
+    pub(crate) ledger: LedgerHandle,
+    pub(crate) dispatcher: DispatcherHandle,
+}
+
+impl Shared {
+    pub(crate) async fn plan(&self, request: &RunRequest) -> Result<RunPlan> {
+        plan_with(&self.pipeline, &*self.store, &self.ids, request, self.clock.now()).await
+    }
+
+    /// How a run ended, from the store.
+    pub(crate) async fn report(&self, run: RunId) -> Result<RunReport> {
+        let row = self.store.run(run).await?;
+        let row = row.ok_or_else(|| Error::new(ErrorKind::NotFound, format!("there is no run {run}")))?;
+        let failures = self.store.failures(run).await?.into_iter().filter(|failure| failure.is_final);
+        let failures = failures.map(|failure| {
+            let node = self.ids.iter().position(|id| *id == failure.asset);
+            let node = node.and_then(|index| self.pipeline.graph().nodes().nth(index)).map(|(_, node)| node);
+            FailedStep {
+                asset: node.map_or_else(unknown_asset, |node| node.key().clone()),
+                partition: failure.partition,
+                label: node.map_or_else(String::new, |node| node.space().label(failure.partition)),
+                attempt: failure.attempt,
+                error: failure.error,
+            }
+        });
+        let failures = failures.collect();
+        let elapsed = row.moved_at.duration_since(row.created_at).unsigned_abs();
+        Ok(RunReport { run, state: row.state, counts: row.counts, error: row.error, failures, elapsed })
+    }
+}
+
+fn unknown_asset() -> AssetKey {
+    AssetKey::new("(an asset that the pipeline no longer has)").expect("the text is a valid name")
+}
+
+/// A pipeline on a store, ready to run. Dropping it stops everything at once; open runs go on with the next engine on
+/// the same store.
+///
+/// ```
+/// # use std::sync::Arc;
+/// use flowstone_core::asset::Asset;
+/// use flowstone_core::memory::MemoryStore;
+/// use flowstone_core::pipeline::Pipeline;
+/// use flowstone_core::plan::RunRequest;
+/// use flowstone_runtime::{Engine, EngineOptions};
+///
+/// # #[tokio::main(flavor = "current_thread")]
+/// # async fn main() -> flowstone_core::Result<()> {
+/// let pipeline = Pipeline::builder("demo").asset(Asset::new("answer").run(|| async { 42_i64 })).build()?;
+/// let engine = Engine::start(pipeline, Arc::new(MemoryStore::default()), EngineOptions::default()).await?;
+///
+/// let request = RunRequest { assets: vec!["answer".parse()?], ..RunRequest::default() };
+/// let report = engine.run(request).await?;
+///
+/// assert_eq!(report.counts.succeeded, 1);
+/// assert_eq!(engine.load::<i64>("answer", "").await?, 42);
+/// # engine.shutdown().await
+/// # }
+/// ```
+pub struct Engine {
+    shared: Arc<Shared>,
+    supervisor: ActorRef<SupervisorMessage>,
+    recovered: Vec<RunHandle>,
+}
+
+impl Engine {
+    /// Opens the IO managers, declares the assets, and goes on with the runs that an earlier process left open.
+    ///
+    /// # Errors
+    /// What the store and the IO managers say.
+    pub async fn start(pipeline: Pipeline, store: Arc<dyn Store>, options: EngineOptions) -> Result<Self> {
+        let io = open_io(&pipeline, &options)?;
+        let nodes = pipeline.graph().nodes();
+        let declared: Vec<_> = nodes.map(|(_, node)| (node.key().clone(), node.space().clone())).collect();
+        let ids = store.declare_assets(&declared).await.during("declare the assets")?;
+        let (started, ready) = oneshot::channel();
+        let arguments = SupervisorArguments { pipeline, ids, io, store, options, started };
+        let (supervisor, _) = Actor::spawn(None, Supervisor, arguments).await.map_err(not_started)?;
+        let shared = ready.await.map_err(not_started)?;
+        let mut engine = Self { shared, supervisor, recovered: Vec::new() };
+        engine.recovered = engine.call(|answer| SupervisorMessage::Recover { answer }).await?;
+        Ok(engine)
+    }
+
+    /// The pipeline.
+    pub fn pipeline(&self) -> &Pipeline {
+        &self.shared.pipeline
+    }
+
+    /// The store.
+    pub fn store(&self) -> &Arc<dyn Store> {
+        &self.shared.store
+    }
+
+    /// The numbers of the assets in the store, by node.
+    pub fn asset_ids(&self) -> &[AssetId] {
+        &self.shared.ids
+    }
+
+    /// The runs that an earlier process left open and that go on now.
+    pub fn recovered(&self) -> &[RunHandle] {
+        &self.recovered
+    }
+
+    /// What `request` would do now; nothing is written.
+    ///
+    /// # Errors
+    /// As [`Planner::plan`](flowstone_core::plan::Planner::plan), and what the store says.
+    pub async fn plan(&self, request: &RunRequest) -> Result<RunPlan> {
+        self.shared.plan(request).await
+    }
+
+    /// Starts a run; returns when it is on disk. A run that would touch what another one is making waits for that one,
+    /// and is planned when its turn comes. Two requests with one idempotency key are one run.
+    ///
+    /// # Errors
+    /// What planning says, before anything is written; what the store says.
+    pub async fn submit(&self, request: RunRequest) -> Result<RunHandle> {
+        self.call(|answer| SupervisorMessage::Submit { request: Box::new(request), answer }).await
+    }
+
+    /// Starts a run and waits for its end.
+    ///
+    /// # Errors
+    /// As [`submit`](Self::submit) and [`RunHandle::wait`]. A run with failed steps is not an error: the report says so.
+    pub async fn run(&self, request: RunRequest) -> Result<RunReport> {
+        self.submit(request).await?.wait().await
+    }
+
+    /// The handle of a run that has not ended.
+    ///
+    /// # Errors
+    /// `NotFound` when there is no such run, or it has ended.
+    pub async fn active(&self, run: RunId) -> Result<RunHandle> {
+        self.call(|answer| SupervisorMessage::Find { run, answer }).await
+    }
+
+    /// The current value of a partition, by the text of the partition; empty text for an asset without partitions.
+    ///
+    /// # Errors
+    /// `NotFound` when there is no such asset or partition or it was never materialized, `TypeMismatch` when it is of
+    /// another type, and what the IO manager says.
+    pub async fn load<T: AssetValue>(&self, asset: &str, partition: &str) -> Result<T> {
+        let graph = self.pipeline().graph();
+        let ix = graph.find(asset)?;
+        let node = graph.node(ix);
+        let index = if node.space().is_unit() && partition.is_empty() { 0 } else { node.space().parse(partition)? };
+        let about = || format!("{asset} {partition}").trim_end().to_owned();
+        if !node.output().is::<T>() {
+            let (made, wanted) = (node.output().name(), TypeInfo::of::<T>().name());
+            return Err(Error::new(ErrorKind::TypeMismatch, format!("it is a `{made}`, not a `{wanted}`"))
+                .code("value_type")
+                .during("load")
+                .about(about()));
+        }
+        let id = self.shared.ids[ix.index()];
+        let head = self.shared.store.materialization(id, index, None).await?;
+        let head = head.ok_or_else(|| {
+            Error::new(ErrorKind::NotFound, "it was never materialized")
+                .code("never_materialized")
+                .during("load")
+                .about(about())
+                .fix(format!("run {asset} first"))
+        })?;
+        let value = self.shared.io[ix.index()].load(&head.stored, node.output()).await;
+        value.map_err(|error| error.during("load").about(about()))?.take()
+    }
+
+    /// Stops: nothing more is started, steps in flight get the grace to end, runs that are open stay open. Returns when
+    /// everything that ended is on disk.
+    ///
+    /// # Errors
+    /// What the store says.
+    pub async fn shutdown(self) -> Result<()> {
+        let drained = self.call(|answer| SupervisorMessage::Drain { answer }).await;
+        // A stop that was asked for already is what we want too.
+        drop(self.supervisor.stop_and_wait(None, None).await);
+        drained
+    }
+
+    async fn call<T: Send + 'static>(
+        &self,
+        message: impl FnOnce(ractor::RpcReplyPort<Result<T>>) -> SupervisorMessage,
+    ) -> Result<T> {
+        match self.supervisor.call(message, None).await {
+            Ok(CallResult::Success(answer)) => answer,
+            _ => Err(Error::new(ErrorKind::Cancelled, "the engine has stopped").code("engine_stopped")),
+        }
+    }
+}
+
+impl Drop for Engine {
+    fn drop(&mut self) {
+        self.supervisor.stop(None);
+    }
+}
+
+impl std::fmt::Debug for Engine {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.debug_struct("Engine").field("pipeline", self.pipeline()).finish_non_exhaustive()
+    }
+}
+
+fn not_started(error: impl std::fmt::Display) -> Error {
+    Error::new(ErrorKind::Internal, error.to_string()).during("start the engine")
+}
+
+/// Opens each IO manager that the pipeline uses, once.
+fn open_io(pipeline: &Pipeline, options: &EngineOptions) -> Result<Vec<Arc<dyn IoManager>>> {
+    let mut opened: HashMap<Option<&str>, Arc<dyn IoManager>> = HashMap::new();
+    let mut by_node = Vec::with_capacity(pipeline.graph().len());
+    for (_, node) in pipeline.graph().nodes() {
+        let name = node.io().or(pipeline.default_io());
+        let factory = match name {
+            None => &options.default_io,
+            Some(name) => pipeline.registry().io_named(name).ok_or_else(|| {
+                Error::new(ErrorKind::Internal, format!("IO manager {name:?} was checked and is not there"))
+            })?,
+        };
+        if name.is_none() {
+            factory.accepts(node.output()).map_err(|error| error.about(format!("asset {}", node.key())))?;
+        }
+        let manager = match opened.get(&name) {
+            Some(manager) => Arc::clone(manager),
+            None => {
+                let manager = factory.open(&options.io).during("open IO manager").about(name.unwrap_or("default"))?;
+                opened.insert(name, Arc::clone(&manager));
+                manager
+            }
+        };
+        by_node.push(manager);
+    }
+    Ok(by_node)
+}

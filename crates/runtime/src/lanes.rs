@@ -1,0 +1,148 @@
+//! What the workers of one run share about each planned asset.
+
+use std::collections::HashMap;
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::time::Duration;
+
+use flowstone_core::asset::{Body, RunScope};
+use flowstone_core::io::{IoManager, Stored};
+use flowstone_core::partition::{BoundMapping, PartitionSet};
+use flowstone_core::plan::RunPlan;
+use flowstone_core::store::{Store, Versions};
+use flowstone_core::{AssetId, Result, RunId, TypeInfo, Version};
+
+use crate::engine::Shared;
+
+/// One planned asset, as its workers see it.
+pub(crate) struct LaneScope {
+    pub(crate) scope: Arc<RunScope>,
+    pub(crate) asset: AssetId,
+    pub(crate) io: Arc<dyn IoManager>,
+    pub(crate) store: Arc<dyn Store>,
+    pub(crate) inputs: Vec<InputScope>,
+    pub(crate) outputs: Arc<LaneOutputs>,
+    pub(crate) body: Body,
+    pub(crate) deadline: Option<Duration>,
+    pub(crate) cancel_grace: Duration,
+}
+
+impl LaneScope {
+    /// A partition of the asset, for people.
+    pub(crate) fn label(&self, partition: u64) -> String {
+        let node = self.scope.pipeline.graph().node(self.scope.node);
+        if node.space().is_unit() {
+            return node.key().to_string();
+        }
+        format!("{}[{}]", node.key(), node.space().label(partition))
+    }
+}
+
+/// One input of a planned asset.
+pub(crate) struct InputScope {
+    pub(crate) asset: AssetId,
+    pub(crate) mapping: BoundMapping,
+    pub(crate) pinned: Versions,
+    /// What this run makes of the upstream, if it is planned.
+    pub(crate) planned: Option<Arc<LaneOutputs>>,
+    pub(crate) io: Arc<dyn IoManager>,
+    pub(crate) ty: TypeInfo,
+}
+
+/// What a run has made of one asset so far. A cache in front of the store, and ahead of it: outcomes that are queued for
+/// commit are here already.
+pub(crate) struct LaneOutputs {
+    base: Versions,
+    /// False when nobody in this run reads them; then addresses are not kept.
+    is_read: bool,
+    made: Mutex<Made>,
+}
+
+#[derive(Default)]
+struct Made {
+    partitions: PartitionSet,
+    stored: HashMap<u64, Stored>,
+}
+
+impl LaneOutputs {
+    fn made(&self) -> MutexGuard<'_, Made> {
+        self.made.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    /// Notes that `partition` was made.
+    pub(crate) fn add(&self, partition: u64, stored: &Stored) {
+        if self.is_read {
+            let mut made = self.made();
+            made.partitions.insert(partition);
+            made.stored.insert(partition, stored.clone());
+        }
+    }
+
+    /// Notes partitions that an earlier process made in this run.
+    pub(crate) fn add_recovered(&self, partitions: &PartitionSet) {
+        self.made().partitions.union_with(partitions);
+    }
+
+    /// Those of `needed` that have a value, made in this run or before.
+    pub(crate) fn available(&self, needed: &PartitionSet) -> PartitionSet {
+        let mut available = self.made().partitions.intersect(needed);
+        available.union_with(&self.base.partitions().intersect(needed));
+        available
+    }
+
+    /// Where the value lies if it was made by this process, and its version.
+    pub(crate) fn find(&self, partition: u64) -> (Option<Stored>, Version) {
+        let made = self.made();
+        let base = self.base.get(partition);
+        if made.partitions.contains(partition) {
+            (made.stored.get(&partition).cloned(), base.next())
+        } else {
+            (None, base)
+        }
+    }
+}
+
+/// Sets up what the workers of a run share.
+pub(crate) fn lane_scopes(run: RunId, plan: &RunPlan, shared: &Shared) -> Result<Vec<Arc<LaneScope>>> {
+    let graph = shared.pipeline.graph();
+    let mut place = HashMap::new();
+    let mut scopes: Vec<Arc<LaneScope>> = Vec::with_capacity(plan.assets.len());
+    for planned in &plan.assets {
+        let ix = graph.find(planned.key.as_str())?;
+        let node = graph.node(ix);
+        let mut inputs = Vec::with_capacity(node.inputs().len());
+        for (input, pinned) in node.inputs().iter().zip(&planned.pinned) {
+            let up = graph.node(input.upstream);
+            let lane: Option<&usize> = place.get(&input.upstream);
+            inputs.push(InputScope {
+                asset: shared.ids[input.upstream.index()],
+                mapping: BoundMapping::new(&input.mapping, node.space(), up.space(), plan.planned_at)?,
+                pinned: pinned.clone(),
+                planned: lane.map(|lane| Arc::clone(&scopes[*lane].outputs)),
+                io: Arc::clone(&shared.io[input.upstream.index()]),
+                ty: up.output(),
+            });
+        }
+        let is_read = node.downstream().iter().any(|reader| {
+            let key = graph.node(*reader).key();
+            plan.assets.iter().any(|other| other.key == *key)
+        });
+        place.insert(ix, scopes.len());
+        scopes.push(Arc::new(LaneScope {
+            scope: Arc::new(RunScope {
+                pipeline: shared.pipeline.clone(),
+                node: ix,
+                run,
+                config: plan.config.section(node.key()),
+            }),
+            asset: planned.id,
+            io: Arc::clone(&shared.io[ix.index()]),
+            store: Arc::clone(&shared.store),
+            inputs,
+            outputs: Arc::new(LaneOutputs { base: planned.base.clone(), is_read, made: Mutex::default() }),
+            body: node.body().clone(),
+            deadline: node.deadline(),
+            cancel_grace: shared.cancel_grace,
+        }));
+    }
+    Ok(scopes)
+}

@@ -1,0 +1,198 @@
+//! The only writer to the store: commits whatever has gathered while the last commit ran.
+//!
+//! Senders queue records in order and go on; who needs to know that they are on disk asks for a receipt. When the store
+//! fails for good, nothing more is committed, and everybody who waits is told.
+
+use std::sync::Arc;
+use std::time::Duration;
+
+use flowstone_core::run::RunState;
+use flowstone_core::store::{Record, Store};
+use flowstone_core::{Error, ErrorClass, ErrorKind, ErrorRecord, Result};
+use ractor::{Actor, ActorProcessingErr, ActorRef};
+use tokio::sync::{mpsc, oneshot, watch};
+use tokio::task::JoinHandle;
+use tracing::{error, warn};
+
+use crate::run_actor::RunMessage;
+
+/// How many entries may wait; who queues more waits himself.
+const QUEUE_LEN_MAX: usize = 1024;
+/// How many entries go into one commit.
+const GROUP_LEN_MAX: usize = 512;
+/// The waits between tries when the store fails in a way that may pass.
+const STORE_RETRIES: [Duration; 4] =
+    [Duration::from_millis(50), Duration::from_millis(250), Duration::from_secs(1), Duration::from_secs(3)];
+
+/// Whom to tell that an entry is on disk. The run's actor hears of every record that was refused.
+pub(crate) enum Receipt {
+    /// Nobody.
+    None,
+    /// Whoever waits at the other end.
+    Once(oneshot::Sender<Result<()>>),
+    /// The run's actor: its run is over.
+    End(RunState),
+    /// Both.
+    EndAndOnce(RunState, oneshot::Sender<Result<()>>),
+}
+
+/// The right to queue one entry, without waiting.
+pub(crate) type Permit<'a> = mpsc::Permit<'a, Entry>;
+
+/// Records that are committed together.
+pub(crate) struct Entry {
+    pub(crate) records: Vec<Record>,
+    pub(crate) run: Option<ActorRef<RunMessage>>,
+    pub(crate) receipt: Receipt,
+}
+
+/// The way to the ledger.
+#[derive(Clone)]
+pub(crate) struct LedgerHandle {
+    queue: mpsc::Sender<Entry>,
+    failure: watch::Receiver<Option<ErrorRecord>>,
+}
+
+impl LedgerHandle {
+    /// Waits while the queue is full.
+    pub(crate) async fn permit(&self) -> Result<Permit<'_>> {
+        self.queue.reserve().await.map_err(|_| self.closed())
+    }
+
+    /// Commits `records` and waits until they are on disk.
+    pub(crate) async fn commit(&self, records: Vec<Record>) -> Result<()> {
+        let (sender, receipt) = oneshot::channel();
+        self.permit().await?.send(Entry { records, run: None, receipt: Receipt::Once(sender) });
+        receipt.await.map_err(|_| self.closed())?
+    }
+
+    /// Changes when the store fails for good.
+    pub(crate) fn failure(&self) -> watch::Receiver<Option<ErrorRecord>> {
+        self.failure.clone()
+    }
+
+    /// Why nothing can be queued any more.
+    pub(crate) fn closed(&self) -> Error {
+        match &*self.failure.borrow() {
+            Some(record) => record.clone().into_error(),
+            None => Error::new(ErrorKind::Cancelled, "the engine is stopping"),
+        }
+    }
+}
+
+/// The actor: owns the writing task, so that the tree of actors knows when it is gone.
+pub(crate) struct Ledger;
+
+pub(crate) struct LedgerState {
+    writer: Option<JoinHandle<()>>,
+}
+
+pub(crate) struct LedgerArguments {
+    store: Arc<dyn Store>,
+    queue: mpsc::Receiver<Entry>,
+    failure: watch::Sender<Option<ErrorRecord>>,
+}
+
+/// Makes the two ends of a ledger.
+pub(crate) fn ledger(store: Arc<dyn Store>) -> (LedgerHandle, LedgerArguments) {
+    let (sender, queue) = mpsc::channel(QUEUE_LEN_MAX);
+    let (failure, health) = watch::channel(None);
+    (LedgerHandle { queue: sender, failure: health }, LedgerArguments { store, queue, failure })
+}
+
+impl Actor for Ledger {
+    type Msg = ();
+    type State = LedgerState;
+    type Arguments = LedgerArguments;
+
+    async fn pre_start(
+        &self,
+        myself: ActorRef<()>,
+        LedgerArguments { store, queue, failure }: LedgerArguments,
+    ) -> Result<LedgerState, ActorProcessingErr> {
+        let writer = tokio::spawn(async move {
+            write(&*store, queue, &failure).await;
+            myself.stop(None);
+        });
+        Ok(LedgerState { writer: Some(writer) })
+    }
+
+    async fn post_stop(&self, _: ActorRef<()>, state: &mut LedgerState) -> Result<(), ActorProcessingErr> {
+        if let Some(writer) = state.writer.take() {
+            writer.abort();
+        }
+        Ok(())
+    }
+}
+
+async fn write(store: &dyn Store, mut queue: mpsc::Receiver<Entry>, failure: &watch::Sender<Option<ErrorRecord>>) {
+    let mut group = Vec::with_capacity(GROUP_LEN_MAX);
+    let mut records = Vec::new();
+    while queue.recv_many(&mut group, GROUP_LEN_MAX).await > 0 {
+        records.clear();
+        let mut ends = Vec::with_capacity(group.len());
+        for entry in &mut group {
+            records.append(&mut entry.records);
+            ends.push(records.len());
+        }
+        match commit(store, &records).await {
+            Ok(verdicts) => {
+                let mut verdicts = verdicts.into_iter();
+                let mut start = 0;
+                for (entry, end) in group.drain(..).zip(ends) {
+                    let verdict = verdicts.by_ref().take(end - start).fold(Ok(()), Result::and);
+                    start = end;
+                    tell(entry, verdict);
+                }
+            }
+            Err(failed) => {
+                error!(error = %failed, "the store failed; nothing more is committed");
+                let record = failed.to_record();
+                failure.send_replace(Some(record.clone()));
+                queue.close();
+                for entry in group.drain(..) {
+                    tell(entry, Err(record.clone().into_error()));
+                }
+                while let Some(entry) = queue.recv().await {
+                    tell(entry, Err(record.clone().into_error()));
+                }
+                return;
+            }
+        }
+    }
+}
+
+async fn commit(store: &dyn Store, records: &[Record]) -> Result<Vec<Result<()>>> {
+    for wait in STORE_RETRIES {
+        match store.commit(records).await {
+            Err(failed) if matches!(failed.retry(), ErrorClass::Infra | ErrorClass::Transient) => {
+                warn!(error = %failed, "a commit failed and is tried again");
+                tokio::time::sleep(wait).await;
+            }
+            verdicts => return verdicts,
+        }
+    }
+    store.commit(records).await
+}
+
+fn tell(entry: Entry, verdict: Result<()>) {
+    let refused = verdict.as_ref().err().map(|error| error.to_record().into_error());
+    let ended = match entry.receipt {
+        Receipt::None => None,
+        Receipt::End(state) => Some(state),
+        Receipt::Once(sender) => {
+            drop(sender.send(verdict));
+            None
+        }
+        Receipt::EndAndOnce(state, sender) => {
+            drop(sender.send(verdict));
+            Some(state)
+        }
+    };
+    let Some(run) = entry.run else { return };
+    if let Some(refused) = refused {
+        drop(run.cast(RunMessage::Refused(refused)));
+    } else if let Some(state) = ended {
+        drop(run.cast(RunMessage::Ended(state)));
+    }
+}

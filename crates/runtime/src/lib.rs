@@ -1,0 +1,21 @@
+//! The actors that run pipelines.
+//!
+//! They receive, ask core, and perform what core decides; every choice about steps, chunks and runs is taken there.
+//! This crate alone knows `ractor`. See `ARCHITECTURE.md` for the tree of actors.
+
+mod dispatcher;
+mod engine;
+mod handle;
+mod inputs;
+mod lanes;
+mod ledger;
+mod live_run;
+mod planning;
+mod run_actor;
+mod supervisor;
+mod watch;
+mod worker;
+
+pub use engine::{Engine, EngineOptions};
+pub use handle::{FailedStep, RunHandle, RunProgress, RunReport};
+pub use planning::plan;

@@ -1,0 +1,336 @@
+//! A run while it goes on: its state machine behind one lock, shared by its actor and its workers.
+//!
+//! A worker that has ended steps takes the next ones here and now, without a message in between; the actor hears only of
+//! what is special. The lock is held for decisions, never while something is awaited, and records are queued under it,
+//! so that the order of decisions is the order of commits.
+
+use std::collections::HashMap;
+use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::{Arc, Mutex, MutexGuard, OnceLock, PoisonError};
+use std::time::{Duration, Instant};
+
+use flowstone_core::run::{ChunkId, ChunkWork, RunCounts, RunEffect, RunEvent, RunMachine, RunState, StepEnded};
+use flowstone_core::store::Record;
+use flowstone_core::{Error, ErrorKind, Fence, Result, RunId};
+use ractor::ActorRef;
+use tokio::sync::{oneshot, watch};
+use tokio_util::sync::CancellationToken;
+use tracing::debug;
+
+use crate::engine::Shared;
+use crate::handle::RunProgress;
+use crate::lanes::LaneScope;
+use crate::ledger::{Entry, Permit, Receipt};
+use crate::run_actor::RunMessage;
+use crate::watch::StepWatch;
+
+/// How often at most progress is published while nothing special happens.
+const PROGRESS_AFTER: Duration = Duration::from_millis(50);
+
+/// A run while it goes on.
+pub(crate) struct LiveRun {
+    pub(crate) run: RunId,
+    pub(crate) lanes: Vec<Arc<LaneScope>>,
+    pub(crate) shared: Arc<Shared>,
+    progress: Arc<watch::Sender<RunProgress>>,
+    actor: OnceLock<ActorRef<RunMessage>>,
+    /// True while this run itself waits for more workers.
+    is_waiting: AtomicBool,
+    core: Mutex<Core>,
+}
+
+struct Core {
+    machine: RunMachine,
+    running: HashMap<ChunkId, Running>,
+    is_draining: bool,
+    /// True while the actor knows that more workers would be of use.
+    has_nudged: bool,
+    published_at: Instant,
+}
+
+/// A chunk that a worker has.
+#[derive(Clone)]
+pub(crate) struct Running {
+    pub(crate) fence: Fence,
+    pub(crate) cancel: CancellationToken,
+    pub(crate) watch: Arc<StepWatch>,
+    /// Set when the worker is given up; its slot then goes nowhere.
+    pub(crate) given_up: Arc<AtomicBool>,
+}
+
+/// A chunk that was claimed for a worker.
+pub(crate) struct Claimed {
+    pub(crate) work: ChunkWork,
+    pub(crate) running: Running,
+    /// Comes when the claim is on disk, if the work must wait for that.
+    pub(crate) committed: Option<oneshot::Receiver<Result<()>>>,
+}
+
+/// What a worker has to say when it asks for its next chunk.
+pub(crate) struct Over {
+    pub(crate) chunk: ChunkId,
+    pub(crate) fence: Fence,
+    pub(crate) ended: Vec<StepEnded>,
+}
+
+impl LiveRun {
+    pub(crate) fn new(
+        machine: RunMachine,
+        lanes: Vec<Arc<LaneScope>>,
+        shared: Arc<Shared>,
+        progress: Arc<watch::Sender<RunProgress>>,
+    ) -> Self {
+        let run = machine.run();
+        let core = Core {
+            machine,
+            running: HashMap::new(),
+            is_draining: false,
+            has_nudged: false,
+            published_at: Instant::now(),
+        };
+        Self { run, lanes, shared, progress, actor: OnceLock::new(), is_waiting: AtomicBool::new(false), core: Mutex::new(core) }
+    }
+
+    /// Names the actor that hears of what is special; once, before anything else.
+    pub(crate) fn belongs_to(&self, actor: ActorRef<RunMessage>) {
+        drop(self.actor.set(actor));
+    }
+
+    fn core(&self) -> MutexGuard<'_, Core> {
+        self.core.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    fn tell(&self, message: RunMessage) {
+        if let Some(actor) = self.actor.get() {
+            // An actor that is gone is put back from the store by its supervisor.
+            drop(actor.cast(message));
+        }
+    }
+
+    /// Takes in that steps ended, and goes on with the same chunk.
+    pub(crate) async fn progressed(&self, chunk: ChunkId, fence: Fence, ended: Vec<StepEnded>) {
+        self.take_in(RunEvent::StepsEnded { chunk, fence, ended, is_over: false }).await;
+    }
+
+    /// Takes in what happened and performs what follows.
+    pub(crate) async fn take_in(&self, event: RunEvent) {
+        let Ok(permit) = self.shared.ledger.permit().await else { return };
+        let mut core = self.core();
+        self.apply(&mut core, event, permit);
+    }
+
+    /// Performs effects that were decided before there was anybody to perform them.
+    pub(crate) async fn begin(&self, first: Vec<RunEffect>) -> Result<()> {
+        let permit = self.shared.ledger.permit().await?;
+        let mut core = self.core();
+        let mut effects = first;
+        if !core.machine.is_over() {
+            effects.extend(core.machine.conclude(self.shared.clock.now())?);
+        }
+        self.perform(&mut core, effects, permit);
+        self.nudge(&mut core);
+        Ok(())
+    }
+
+    /// Ends a worker's chunk, if it had one, and claims the next for it, unless others wait for a worker.
+    pub(crate) async fn next(&self, over: Option<Over>, given_up: &Arc<AtomicBool>) -> Option<Claimed> {
+        let permit = self.shared.ledger.permit().await.ok()?;
+        let mut core = self.core();
+        let mut records = Vec::new();
+        let is_first = over.is_none();
+        if let Some(Over { chunk, fence, ended }) = over {
+            core.running.remove(&chunk);
+            let event = RunEvent::StepsEnded { chunk, fence, ended, is_over: true };
+            let effects = self.decide(&mut core, event)?;
+            records = self.perform_but_commit(&mut core, effects);
+        }
+        let may_go_on = is_first || !self.shared.dispatcher.is_contended(self.is_waiting.load(Ordering::Relaxed));
+        let claimed = if may_go_on && !core.is_draining && !core.machine.is_over() {
+            self.claim(&mut core, &mut records, given_up)
+        } else {
+            None
+        };
+        let (claimed, receipt) = match claimed {
+            Some(claimed) if claimed.work.after_commit => {
+                let (sender, committed) = oneshot::channel();
+                (Some(Claimed { committed: Some(committed), ..claimed }), Receipt::Once(sender))
+            }
+            other => (other, self.end_receipt(&core)),
+        };
+        self.queue(permit, records, receipt);
+        self.nudge(&mut core);
+        self.publish(&mut core);
+        claimed
+    }
+
+    fn claim(&self, core: &mut Core, records: &mut Vec<Record>, given_up: &Arc<AtomicBool>) -> Option<Claimed> {
+        let event = RunEvent::SlotFree { workers: self.shared.dispatcher.workers };
+        let mut claimed = None;
+        for effect in self.decide(core, event)? {
+            match effect {
+                RunEffect::Commit(mut more) => records.append(&mut more),
+                RunEffect::Start(work) => {
+                    let running = Running {
+                        fence: work.fence,
+                        cancel: CancellationToken::new(),
+                        watch: Arc::new(StepWatch::default()),
+                        given_up: Arc::clone(given_up),
+                    };
+                    if let Some(deadline) = self.lanes[work.id.lane].deadline {
+                        self.tell(RunMessage::LookAtDeadlinesAfter(deadline));
+                    }
+                    core.running.insert(work.id, running.clone());
+                    claimed = Some(Claimed { work, running, committed: None });
+                }
+                other => drop(self.perform_but_commit(core, vec![other])),
+            }
+        }
+        claimed
+    }
+
+    fn apply(&self, core: &mut Core, event: RunEvent, permit: Permit<'_>) {
+        if let Some(effects) = self.decide(core, event) {
+            self.perform(core, effects, permit);
+            self.nudge(core);
+            self.publish(core);
+        }
+    }
+
+    /// Asks the machine; nothing if the run is over or the report comes too late.
+    fn decide(&self, core: &mut Core, event: RunEvent) -> Option<Vec<RunEffect>> {
+        if core.machine.is_over() {
+            return None;
+        }
+        match core.machine.apply(event, self.shared.clock.now()) {
+            Ok(effects) => Some(effects),
+            Err(late) if late.kind() == ErrorKind::Fenced => {
+                debug!(run_id = %self.run, %late, "a late report was refused");
+                None
+            }
+            Err(error) => {
+                self.tell(RunMessage::Refused(error));
+                None
+            }
+        }
+    }
+
+    fn perform(&self, core: &mut Core, effects: Vec<RunEffect>, permit: Permit<'_>) {
+        let records = self.perform_but_commit(core, effects);
+        let receipt = self.end_receipt(core);
+        self.queue(permit, records, receipt);
+    }
+
+    fn perform_but_commit(&self, core: &mut Core, effects: Vec<RunEffect>) -> Vec<Record> {
+        let mut records = Vec::new();
+        for effect in effects {
+            match effect {
+                RunEffect::Commit(mut more) => records.append(&mut more),
+                RunEffect::WakeAt(due) => self.tell(RunMessage::WakeAt(due)),
+                RunEffect::StopAll => core.running.values().for_each(|running| running.cancel.cancel()),
+                // The end is told by the receipt of its record.
+                RunEffect::Ended(_) => {}
+                RunEffect::Start(_) => {
+                    let defect = Error::new(ErrorKind::Internal, "a chunk was given out without a worker");
+                    self.tell(RunMessage::Refused(defect));
+                }
+            }
+        }
+        records
+    }
+
+    /// When the machine is over, the actor must hear that its last records are on disk.
+    fn end_receipt(&self, core: &Core) -> Receipt {
+        if core.machine.is_over() { Receipt::End(core.machine.state()) } else { Receipt::None }
+    }
+
+    fn queue(&self, permit: Permit<'_>, records: Vec<Record>, receipt: Receipt) {
+        if !records.is_empty() {
+            permit.send(Entry { records, run: self.actor.get().cloned(), receipt });
+        }
+    }
+
+    /// Lets the actor ask for workers when there is more to do than those here can take.
+    fn nudge(&self, core: &mut Core) {
+        if !core.has_nudged && !core.is_draining && core.machine.wants(1) > 0 {
+            core.has_nudged = true;
+            self.tell(RunMessage::NeedWorkers);
+        }
+    }
+
+    /// How many workers would be of use besides those that work, at most as many as there are.
+    pub(crate) fn wants(&self) -> usize {
+        let mut core = self.core();
+        core.has_nudged = false;
+        let workers = self.shared.dispatcher.workers;
+        if core.is_draining {
+            return 0;
+        }
+        core.machine.wants(workers).min(workers.saturating_sub(core.running.len()))
+    }
+
+    /// Notes whether this run waits for more workers.
+    pub(crate) fn set_waiting(&self, is_waiting: bool) {
+        self.is_waiting.store(is_waiting, Ordering::Relaxed);
+    }
+
+    /// Asks for the end of the run; the receiver hears when that is on disk.
+    pub(crate) async fn cancel(&self, answer: oneshot::Sender<Result<()>>) {
+        let Ok(permit) = self.shared.ledger.permit().await else {
+            drop(answer.send(Err(self.shared.ledger.closed())));
+            return;
+        };
+        // The entry that says so comes first; whatever ends the run comes after it.
+        let mut core = self.core();
+        let records = match self.decide(&mut core, RunEvent::CancelAsked) {
+            Some(effects) => self.perform_but_commit(&mut core, effects),
+            None => Vec::new(),
+        };
+        let receipt = if core.machine.is_over() && !records.is_empty() {
+            Receipt::EndAndOnce(core.machine.state(), answer)
+        } else {
+            Receipt::Once(answer)
+        };
+        permit.send(Entry { records, run: self.actor.get().cloned(), receipt });
+        self.publish(&mut core);
+    }
+
+    /// Starts nothing more; gives what the workers have.
+    pub(crate) fn drain(&self) -> Vec<Running> {
+        let mut core = self.core();
+        core.is_draining = true;
+        core.running.values().cloned().collect()
+    }
+
+    /// True when the run was drained and nothing of it runs.
+    pub(crate) fn is_drained(&self) -> bool {
+        let core = self.core();
+        core.is_draining && core.running.is_empty()
+    }
+
+    /// What the workers have.
+    pub(crate) fn running(&self) -> Vec<(ChunkId, Running)> {
+        self.core().running.iter().map(|(chunk, running)| (*chunk, running.clone())).collect()
+    }
+
+    /// Takes a chunk from its worker, who is given up.
+    pub(crate) fn give_up(&self, chunk: ChunkId) -> bool {
+        let removed = self.core().running.remove(&chunk);
+        removed.is_some_and(|running| !running.given_up.swap(true, Ordering::AcqRel))
+    }
+
+    /// Publishes how the run ended.
+    pub(crate) fn publish_end(&self, state: RunState) {
+        let counts = self.core().machine.counts();
+        self.progress.send_replace(RunProgress { state, counts });
+    }
+
+    /// Lets watchers see where the run is; not more often than needed, since counting takes time.
+    fn publish(&self, core: &mut Core) {
+        // Watchers must not take a run for ended before its end is on disk.
+        if core.published_at.elapsed() >= PROGRESS_AFTER && !core.machine.is_over() {
+            core.published_at = Instant::now();
+            let counts: RunCounts = core.machine.counts();
+            self.progress.send_replace(RunProgress { state: core.machine.state(), counts });
+        }
+    }
+}

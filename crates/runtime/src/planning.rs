@@ -1,0 +1,48 @@
+//! Plans without writing anything.
+
+use std::collections::HashMap;
+
+use flowstone_core::pipeline::Pipeline;
+use flowstone_core::plan::{Planner, RunPlan, RunRequest};
+use flowstone_core::store::{AssetStatus, Store};
+use flowstone_core::{AssetId, Result};
+use jiff::Timestamp;
+
+/// What `request` would do now. Reads the store and writes nothing; an asset that the store does not know is new.
+///
+/// # Errors
+/// As [`Planner::plan`], and what the store says.
+pub async fn plan(pipeline: &Pipeline, store: &dyn Store, request: &RunRequest, now: Timestamp) -> Result<RunPlan> {
+    let known: HashMap<_, _> = store.assets().await?.into_iter().map(|row| (row.key, row.id)).collect();
+    let mut next = known.len();
+    let mut ids = Vec::with_capacity(pipeline.graph().len());
+    for (_, node) in pipeline.graph().nodes() {
+        ids.push(known.get(node.key()).copied().unwrap_or_else(|| {
+            next += 1;
+            AssetId(u32::try_from(next - 1).unwrap_or(u32::MAX))
+        }));
+    }
+    plan_with(pipeline, store, &ids, request, now).await
+}
+
+/// The same, with the ids of the assets at hand.
+pub(crate) async fn plan_with(
+    pipeline: &Pipeline,
+    store: &dyn Store,
+    ids: &[AssetId],
+    request: &RunRequest,
+    now: Timestamp,
+) -> Result<RunPlan> {
+    let graph = pipeline.graph();
+    let mut statuses = vec![AssetStatus::default(); graph.len()];
+    let mut is_read = vec![false; graph.len()];
+    for key in &request.assets {
+        let ix = graph.find(key.as_str())?;
+        for node in std::iter::once(ix).chain(graph.node(ix).inputs().iter().map(|input| input.upstream)) {
+            if !std::mem::replace(&mut is_read[node.index()], true) {
+                statuses[node.index()] = store.status(ids[node.index()]).await?;
+            }
+        }
+    }
+    Planner { graph, ids, statuses: &statuses, now }.plan(request)
+}

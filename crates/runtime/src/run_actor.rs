@@ -1,0 +1,192 @@
+//! Looks after one run: asks for workers, keeps time, hears of its end.
+//!
+//! It decides nothing about steps, and it never waits for user code or for the disk. If it dies, the supervisor rebuilds
+//! the run from the store.
+
+use std::sync::Arc;
+use std::time::Duration;
+
+use flowstone_core::run::{ChunkId, RunEffect, RunEvent, RunState, StepEnd, StepEnded};
+use flowstone_core::{Error, Fence, Result};
+use jiff::Timestamp;
+use ractor::{Actor, ActorProcessingErr, ActorRef};
+use tokio::sync::oneshot;
+use tracing::{info, warn};
+
+use crate::dispatcher::{DispatcherMessage, Slot};
+use crate::live_run::LiveRun;
+use crate::worker::{Order, overdue};
+
+pub(crate) enum RunMessage {
+    /// More workers would be of use.
+    NeedWorkers,
+    /// A worker is free for this run.
+    Granted(Slot),
+    /// A worker has left this run.
+    Left,
+    /// A worker died with its chunk.
+    WorkerDied { chunk: ChunkId, fence: Fence },
+    /// The run is over, and that is on disk.
+    Ended(RunState),
+    /// A record was refused, the store failed, or a decision did: this actor's view of the run is wrong.
+    Refused(Error),
+    /// Another attempt is due at this time.
+    WakeAt(Timestamp),
+    /// The time for another attempt has come.
+    RetriesDue,
+    /// A step with this deadline was started.
+    LookAtDeadlinesAfter(Duration),
+    /// Deadlines are to be looked at.
+    LookAtDeadlines,
+    /// Somebody asks for the run to end; answered once that is on disk.
+    Cancel(oneshot::Sender<Result<()>>),
+    /// The engine stops: nothing more is started, and the run stays open.
+    Drain,
+}
+
+/// What a run actor starts with.
+pub(crate) struct RunArguments {
+    pub(crate) live: LiveRun,
+    pub(crate) first: Vec<RunEffect>,
+}
+
+pub(crate) struct RunActor;
+
+pub(crate) struct RunActorState {
+    live: Arc<LiveRun>,
+    /// Workers that were asked for and have not come.
+    asked: usize,
+}
+
+impl Actor for RunActor {
+    type Msg = RunMessage;
+    type State = RunActorState;
+    type Arguments = RunArguments;
+
+    async fn pre_start(
+        &self,
+        myself: ActorRef<RunMessage>,
+        RunArguments { live, first }: RunArguments,
+    ) -> Result<RunActorState, ActorProcessingErr> {
+        live.belongs_to(myself);
+        info!(run_id = %live.run, "run started");
+        live.begin(first).await.map_err(failed)?;
+        Ok(RunActorState { live: Arc::new(live), asked: 0 })
+    }
+
+    async fn handle(
+        &self,
+        myself: ActorRef<RunMessage>,
+        message: RunMessage,
+        state: &mut RunActorState,
+    ) -> Result<(), ActorProcessingErr> {
+        let live = &state.live;
+        match message {
+            RunMessage::NeedWorkers | RunMessage::Left => {}
+            RunMessage::Granted(slot) => {
+                state.asked = state.asked.saturating_sub(1);
+                slot.send(Order::new(Arc::clone(live), myself.clone()));
+            }
+            RunMessage::WorkerDied { chunk, fence } => {
+                warn!(run_id = %live.run, ?chunk, "a worker died");
+                if live.give_up(chunk) {
+                    drop(live.shared.dispatcher.actor.cast(DispatcherMessage::Replace));
+                }
+                live.take_in(RunEvent::WorkerDied { chunk, fence }).await;
+            }
+            RunMessage::Ended(end) => {
+                info!(run_id = %live.run, state = %end, "run ended");
+                live.publish_end(end);
+                myself.stop(None);
+            }
+            RunMessage::Refused(error) => return Err(failed(error)),
+            RunMessage::WakeAt(due) => {
+                let wait = Duration::try_from(due.duration_since(live.shared.clock.now())).unwrap_or_default();
+                myself.send_after(wait, || RunMessage::RetriesDue);
+            }
+            RunMessage::RetriesDue => live.take_in(RunEvent::RetriesDue).await,
+            RunMessage::LookAtDeadlinesAfter(wait) => {
+                myself.send_after(wait, || RunMessage::LookAtDeadlines);
+            }
+            RunMessage::LookAtDeadlines => state.look_at_deadlines(&myself).await,
+            RunMessage::Cancel(answer) => live.cancel(answer).await,
+            RunMessage::Drain => state.drain(),
+        }
+        state.ask_for_workers(&myself);
+        if state.live.is_drained() {
+            myself.stop(None);
+        }
+        Ok(())
+    }
+
+    async fn post_stop(&self, _: ActorRef<RunMessage>, state: &mut RunActorState) -> Result<(), ActorProcessingErr> {
+        let live = &state.live;
+        // Workers that still have something of a run that nobody looks after end it, unheard.
+        live.drain().iter().for_each(|running| running.cancel.cancel());
+        drop(live.shared.dispatcher.actor.cast(DispatcherMessage::Forget(live.run)));
+        Ok(())
+    }
+}
+
+impl RunActorState {
+    fn ask_for_workers(&mut self, myself: &ActorRef<RunMessage>) {
+        let useful = self.live.wants();
+        if useful > self.asked {
+            let count = useful - self.asked;
+            let want = DispatcherMessage::Want { run: self.live.run, actor: myself.clone(), count };
+            if self.live.shared.dispatcher.actor.cast(want).is_ok() {
+                self.asked += count;
+            }
+        }
+        self.live.set_waiting(self.asked > 0);
+    }
+
+    /// Steps in flight may finish; after the grace they are asked to end.
+    fn drain(&self) {
+        let grace = self.live.shared.cancel_grace;
+        for running in self.live.drain() {
+            tokio::spawn(async move {
+                tokio::time::sleep(grace).await;
+                running.cancel.cancel();
+            });
+        }
+    }
+
+    /// Asks steps that are overdue to end, and gives up workers whose step does not.
+    async fn look_at_deadlines(&self, myself: &ActorRef<RunMessage>) {
+        let live = &self.live;
+        let now = live.shared.clock.now();
+        for (chunk, running) in live.running() {
+            let lane = &live.lanes[chunk.lane];
+            let (Some(deadline), Some(step)) = (lane.deadline, running.watch.look()) else { continue };
+            let age = Duration::try_from(now.duration_since(step.started_at)).unwrap_or_default();
+            // A worker that can be asked ends its step within the grace; twice that is long enough to be sure.
+            let given_up_at = deadline + 2 * lane.cancel_grace;
+            let next_look = if age >= given_up_at {
+                warn!(run_id = %live.run, ?chunk, partition = step.partition, "a worker hangs and is given up");
+                if live.give_up(chunk) {
+                    drop(live.shared.dispatcher.actor.cast(DispatcherMessage::Replace));
+                }
+                let step = StepEnded {
+                    partition: step.partition,
+                    attempt: step.attempt,
+                    end: StepEnd::Failed(overdue(lane).to_record()),
+                    started_at: step.started_at,
+                    ended_at: now,
+                };
+                live.take_in(RunEvent::Overdue { chunk, fence: running.fence, step }).await;
+                continue;
+            } else if age >= deadline {
+                running.watch.trip(step.partition);
+                given_up_at - age
+            } else {
+                deadline - age
+            };
+            myself.send_after(next_look, || RunMessage::LookAtDeadlines);
+        }
+    }
+}
+
+fn failed(error: Error) -> ActorProcessingErr {
+    format!("{error:?}").into()
+}

@@ -1,0 +1,258 @@
+//! Runs user code: one chunk after the other, one step after the other.
+//!
+//! A worker loads inputs, calls the function, stores and verifies what it made, and reports. It contains panics and
+//! gives up code that does not end when it is asked to. Whether a failure is tried again is not its business.
+
+use std::panic::AssertUnwindSafe;
+use std::sync::Arc;
+use std::time::{Duration, Instant};
+
+use flowstone_core::asset::{BlockingCall, Body, InputLoader, Outcome, Step};
+use flowstone_core::io::{Slot as IoSlot, Stored};
+use flowstone_core::run::{ChunkId, ChunkWork, StepEnd, StepEnded};
+use flowstone_core::{DataVersion, Error, ErrorKind, Fence, Result, Value};
+use futures::FutureExt;
+use ractor::ActorRef;
+use tokio::sync::mpsc;
+use tokio_util::sync::CancellationToken;
+
+use crate::dispatcher::Slot;
+use crate::inputs::LaneInputs;
+use crate::lanes::LaneScope;
+use crate::live_run::{Claimed, LiveRun, Over, Running};
+use crate::run_actor::RunMessage;
+use crate::watch::CurrentStep;
+
+/// Ended steps are reported at the latest after so many…
+const REPORT_LEN_MAX: usize = 512;
+/// … or so long.
+const REPORT_AFTER: Duration = Duration::from_millis(2);
+
+/// The errand of a worker: to take chunk after chunk of a run until there is nothing to take.
+///
+/// If it is dropped while a chunk is under way, the worker died, and the run's actor hears of it.
+pub(crate) struct Order {
+    live: Arc<LiveRun>,
+    actor: ActorRef<RunMessage>,
+    slot: Option<Slot>,
+    under_way: Option<(ChunkId, Fence)>,
+}
+
+impl Order {
+    pub(crate) fn new(live: Arc<LiveRun>, actor: ActorRef<RunMessage>) -> Self {
+        Self { live, actor, slot: None, under_way: None }
+    }
+
+    /// The order with the slot that goes to the worker with it.
+    pub(crate) fn on(mut self, slot: Slot) -> Self {
+        self.slot = Some(slot);
+        self
+    }
+}
+
+impl Drop for Order {
+    fn drop(&mut self) {
+        let message = match self.under_way {
+            Some((chunk, fence)) => RunMessage::WorkerDied { chunk, fence },
+            None => RunMessage::Left,
+        };
+        drop(self.slot.take());
+        // A run whose actor is gone is rebuilt from the store.
+        drop(self.actor.cast(message));
+    }
+}
+
+/// Works until nobody can send an order any more.
+pub(crate) async fn work(mut orders: mpsc::Receiver<Order>) {
+    while let Some(order) = orders.recv().await {
+        carry_out(order).await;
+    }
+}
+
+async fn carry_out(mut order: Order) {
+    let Some(given_up) = order.slot.as_ref().map(|slot| Arc::clone(slot.given_up())) else { return };
+    let mut over = None;
+    while let Some(Claimed { work, running, committed }) = order.live.next(over.take(), &given_up).await {
+        order.under_way = Some((work.id, work.fence));
+        if let Some(committed) = committed {
+            if !matches!(committed.await, Ok(Ok(()))) {
+                // The store failed or refused the claim; the actor hears of that by itself.
+                order.under_way = None;
+                return;
+            }
+        } else {
+            // Lets the ledger take the records in, should a step block this thread.
+            tokio::task::yield_now().await;
+        }
+        let chunk = Chunk { live: &order.live, lane: &order.live.lanes[work.id.lane], work: &work, running: &running };
+        let ended = chunk.run().await;
+        order.under_way = None;
+        over = Some(Over { chunk: work.id, fence: work.fence, ended });
+    }
+}
+
+/// A chunk under way.
+struct Chunk<'a> {
+    live: &'a LiveRun,
+    lane: &'a Arc<LaneScope>,
+    work: &'a ChunkWork,
+    running: &'a Running,
+}
+
+impl Chunk<'_> {
+    /// Runs the steps; gives those that ended and were not reported yet.
+    async fn run(&self) -> Vec<StepEnded> {
+        let heads = match self.prior_heads().await {
+            Ok(heads) => heads,
+            Err(error) => return self.fail_all(&error),
+        };
+        let inputs: Arc<dyn InputLoader> = Arc::new(LaneInputs(Arc::clone(self.lane)));
+        let mut cancel = self.running.cancel.child_token();
+        let mut ended = Vec::new();
+        let mut reported = Instant::now();
+        let mut left = self.work.steps.len();
+        for partition in self.work.steps.iter() {
+            if self.running.cancel.is_cancelled() {
+                break;
+            }
+            if cancel.is_cancelled() {
+                // The step before was overdue; that does not concern this one.
+                cancel = self.running.cancel.child_token();
+            }
+            ended.push(self.run_step(&inputs, partition, &heads, &cancel).await);
+            left -= 1;
+            if left > 0 && (ended.len() >= REPORT_LEN_MAX || reported.elapsed() >= REPORT_AFTER) {
+                self.live.progressed(self.work.id, self.work.fence, std::mem::take(&mut ended)).await;
+                reported = Instant::now();
+                // Lets the ledger take the records in, should the next step block this thread.
+                tokio::task::yield_now().await;
+            }
+        }
+        ended
+    }
+
+    /// Without the heads nothing can be compared: every step fails the same way, and may be tried again.
+    fn fail_all(&self, error: &Error) -> Vec<StepEnded> {
+        let now = self.live.shared.clock.now();
+        let failed = |partition| StepEnded {
+            partition,
+            attempt: self.work.attempt(partition),
+            end: StepEnd::Failed(error.to_record()),
+            started_at: now,
+            ended_at: now,
+        };
+        self.work.steps.iter().map(failed).collect()
+    }
+
+    /// The data versions of those steps that have a head, by partition.
+    async fn prior_heads(&self) -> Result<Vec<(u64, DataVersion)>> {
+        if self.work.has_head.is_empty() {
+            return Ok(Vec::new());
+        }
+        let heads = self.lane.store.heads(self.lane.asset, &self.work.has_head).await?;
+        Ok(heads.into_iter().map(|head| (head.partition, head.stored.data_version)).collect())
+    }
+
+    async fn run_step(
+        &self,
+        inputs: &Arc<dyn InputLoader>,
+        partition: u64,
+        heads: &[(u64, DataVersion)],
+        cancel: &CancellationToken,
+    ) -> StepEnded {
+        let clock = &self.live.shared.clock;
+        let attempt = self.work.attempt(partition);
+        let started_at = clock.now();
+        let watch = &self.running.watch;
+        watch.begin(CurrentStep { partition, attempt, started_at, cancel: cancel.clone(), is_overdue: false });
+        let step = Step {
+            scope: Arc::clone(&self.lane.scope),
+            inputs: Arc::clone(inputs),
+            partition,
+            attempt,
+            cancelled: cancel.clone(),
+        };
+        let made = AssertUnwindSafe(self.attempt(step, cancel)).catch_unwind().await;
+        let is_overdue = watch.end();
+        let end = match made {
+            _ if is_overdue => StepEnd::Failed(overdue(self.lane).to_record()),
+            Ok(Ok(Some(stored))) => {
+                self.lane.outputs.add(partition, &stored);
+                let head = heads.binary_search_by_key(&partition, |(head, _)| *head).map(|at| heads[at].1);
+                StepEnd::Made { is_same: head == Ok(stored.data_version), stored }
+            }
+            Ok(Ok(None)) => StepEnd::Skipped,
+            Ok(Err(error)) if self.running.cancel.is_cancelled() && error.kind() == ErrorKind::Cancelled => {
+                StepEnd::Cancelled
+            }
+            Ok(Err(error)) => StepEnd::Failed(error.to_record()),
+            Err(panic) => StepEnd::Failed(self.about(partition, panicked(&*panic)).to_record()),
+        };
+        StepEnded { partition, attempt, end, started_at, ended_at: clock.now() }
+    }
+
+    /// One attempt: `Some` of what was stored, or `None` if there was nothing to make.
+    async fn attempt(&self, step: Step, cancel: &CancellationToken) -> Result<Option<Stored>> {
+        let slot = IoSlot {
+            asset: self.lane.asset,
+            partition: step.partition,
+            run: self.live.run,
+            fence: self.work.fence.0,
+            attempt: step.attempt,
+        };
+        let called = async {
+            match &self.lane.body {
+                Body::Async(function) => function(step).await,
+                Body::Blocking(function) => call_blocking(function(step).await?).await,
+            }
+        };
+        let outcome = tokio::select! {
+            biased;
+            outcome = called => outcome,
+            () = given_up(cancel, self.lane.cancel_grace) => Err(Error::new(ErrorKind::Cancelled, "it was asked to end")),
+        };
+        match outcome.map_err(|error| self.about(slot.partition, error))? {
+            Outcome::Skipped(_) => Ok(None),
+            Outcome::Value(value) => {
+                let stored = self.lane.io.store(slot, &value).await;
+                stored.map(Some).map_err(|error| self.about(slot.partition, error.during("store the value of")))
+            }
+        }
+    }
+
+    fn about(&self, partition: u64, error: Error) -> Error {
+        error.during("materialize").about(self.lane.label(partition))
+    }
+}
+
+async fn call_blocking(call: BlockingCall) -> Result<Outcome<Value>> {
+    match tokio::task::spawn_blocking(call).await {
+        Ok(outcome) => outcome,
+        Err(error) => match error.try_into_panic() {
+            Ok(panic) => Err(panicked(&*panic)),
+            Err(_) => Err(Error::new(ErrorKind::Cancelled, "the runtime is shutting down")),
+        },
+    }
+}
+
+/// Waits until a step was asked to end and had time to do so.
+async fn given_up(cancel: &CancellationToken, grace: Duration) {
+    cancel.cancelled().await;
+    tokio::time::sleep(grace).await;
+}
+
+/// The error of a step that did not end in time.
+pub(crate) fn overdue(lane: &LaneScope) -> Error {
+    let deadline = lane.deadline.unwrap_or_default();
+    Error::new(ErrorKind::TimedOut, format!("it did not end within its deadline of {deadline:?}"))
+        .fix("give it a longer deadline, or let it look at `AssetContext::cancelled`")
+}
+
+fn panicked(panic: &(dyn std::any::Any + Send)) -> Error {
+    let text = panic
+        .downcast_ref::<&str>()
+        .map(|text| (*text).to_owned())
+        .or_else(|| panic.downcast_ref::<String>().cloned())
+        .unwrap_or_else(|| "with something that is not text".to_owned());
+    Error::new(ErrorKind::Panicked, format!("it panicked: {text}"))
+}

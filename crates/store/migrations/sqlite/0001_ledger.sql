@@ -1,0 +1,147 @@
+-- The ledger. Numbers are dense, sets are the bytes of core's PartitionSet, times of hot tables are whole numbers.
+-- Triggers hold what must stay true whatever the program above them believes.
+
+CREATE TABLE asset (
+    id    INTEGER PRIMARY KEY,
+    key   TEXT NOT NULL UNIQUE,
+    space TEXT NOT NULL
+) STRICT;
+
+-- The dictionary of code versions: 16 bytes each, stored once.
+CREATE TABLE code (
+    id      INTEGER PRIMARY KEY,
+    version BLOB NOT NULL UNIQUE
+) STRICT;
+
+CREATE TABLE run (
+    id              INTEGER PRIMARY KEY,
+    run             BLOB NOT NULL UNIQUE,
+    pipeline        TEXT NOT NULL,
+    idempotency_key TEXT UNIQUE,
+    request         BLOB NOT NULL,
+    -- 0 queued, 1 running, 2 cancelling; from 3 on terminal: 3 succeeded, 4 failed, 5 cancelled.
+    state           INTEGER NOT NULL,
+    created_at_ns   INTEGER NOT NULL,
+    moved_at_ns     INTEGER NOT NULL,
+    counts          TEXT NOT NULL,
+    error           TEXT
+) STRICT;
+
+CREATE INDEX run_open ON run (run) WHERE state < 3;
+
+CREATE TRIGGER run_terminal_is_final BEFORE UPDATE OF state ON run WHEN OLD.state >= 3
+BEGIN
+    SELECT RAISE(ABORT, 'a terminal run is final');
+END;
+
+-- Apart from the run, so that a move does not rewrite a large plan.
+CREATE TABLE run_plan (
+    run  INTEGER PRIMARY KEY REFERENCES run (id),
+    plan BLOB NOT NULL
+) STRICT;
+
+CREATE TABLE chunk (
+    run       INTEGER NOT NULL REFERENCES run (id),
+    asset     INTEGER NOT NULL REFERENCES asset (id),
+    chunk     INTEGER NOT NULL,
+    fence     INTEGER NOT NULL,
+    -- 0 running, 1 ended.
+    state     INTEGER NOT NULL,
+    crashes   INTEGER NOT NULL,
+    at_ns     INTEGER NOT NULL,
+    steps     BLOB,
+    succeeded BLOB,
+    unchanged BLOB,
+    skipped   BLOB,
+    PRIMARY KEY (run, asset, chunk)
+) STRICT, WITHOUT ROWID;
+
+CREATE TRIGGER chunk_fence_only_grows BEFORE UPDATE ON chunk WHEN NEW.fence < OLD.fence
+BEGIN
+    SELECT RAISE(ABORT, 'a fence only grows');
+END;
+
+-- The version stands before the partition: a set of heads is a few ranges of one version.
+CREATE TABLE materialization (
+    asset        INTEGER NOT NULL,
+    version      INTEGER NOT NULL,
+    partition    INTEGER NOT NULL,
+    run          INTEGER NOT NULL,
+    code         INTEGER NOT NULL,
+    attempt      INTEGER NOT NULL,
+    started_ms   INTEGER NOT NULL,
+    took_ms      INTEGER NOT NULL,
+    data_version BLOB NOT NULL,
+    bytes        INTEGER NOT NULL,
+    rows         INTEGER,
+    -- TEXT is a location, BLOB an inline value.
+    address      ANY NOT NULL,
+    PRIMARY KEY (asset, version, partition)
+) STRICT, WITHOUT ROWID;
+
+CREATE TRIGGER materialization_is_immutable BEFORE UPDATE ON materialization
+BEGIN
+    SELECT RAISE(ABORT, 'a materialization never changes');
+END;
+
+-- The partitions of asset whose number is hi * 65,536 and up, and whose head has this version and code.
+CREATE TABLE head_set (
+    asset      INTEGER NOT NULL,
+    hi         INTEGER NOT NULL,
+    version    INTEGER NOT NULL,
+    code       INTEGER NOT NULL,
+    partitions BLOB NOT NULL,
+    PRIMARY KEY (asset, hi, version, code)
+) STRICT, WITHOUT ROWID;
+
+CREATE TABLE status_set (
+    asset      INTEGER NOT NULL,
+    -- 1 failed, 2 stale.
+    kind       INTEGER NOT NULL,
+    hi         INTEGER NOT NULL,
+    partitions BLOB,
+    PRIMARY KEY (asset, kind, hi)
+) STRICT, WITHOUT ROWID;
+
+-- Intervals are stored as first and span (last - first). A class is version * 64 + the size class of the span, which
+-- is k for spans less than 4^k. To find the intervals of a class that hold p it is enough to look at those that start
+-- at most 4^k before p; as intervals of one class and version hardly overlap, few of them miss.
+CREATE TABLE lineage_input (
+    asset          INTEGER NOT NULL,
+    class          INTEGER NOT NULL,
+    first          INTEGER NOT NULL,
+    span           INTEGER NOT NULL,
+    upstream       INTEGER NOT NULL,
+    upstream_class INTEGER NOT NULL,
+    upstream_first INTEGER NOT NULL,
+    upstream_span  INTEGER NOT NULL,
+    one_to_one     INTEGER NOT NULL,
+    PRIMARY KEY (asset, class, first, span, upstream, upstream_class, upstream_first, upstream_span, one_to_one)
+) STRICT, WITHOUT ROWID;
+
+CREATE INDEX lineage_input_by_upstream ON lineage_input (upstream, upstream_class, upstream_first, upstream_span);
+
+CREATE TABLE step_failure (
+    id        INTEGER PRIMARY KEY,
+    run       INTEGER NOT NULL REFERENCES run (id),
+    asset     INTEGER NOT NULL,
+    partition INTEGER NOT NULL,
+    attempt   INTEGER NOT NULL,
+    is_final  INTEGER NOT NULL,
+    at_ns     INTEGER NOT NULL,
+    error     TEXT NOT NULL
+) STRICT;
+
+CREATE INDEX step_failure_by_run ON step_failure (run);
+
+-- The newest row is never deleted, so that sequence only grows.
+CREATE TABLE event (
+    sequence INTEGER PRIMARY KEY,
+    at_ns    INTEGER NOT NULL,
+    run      INTEGER NOT NULL,
+    -- 0 run created, 1 run moved, 2 materialized, 3 step failed.
+    kind     INTEGER NOT NULL,
+    asset    INTEGER,
+    -- By kind: nothing, the state's number, the bytes of a set, JSON.
+    detail   ANY
+) STRICT;

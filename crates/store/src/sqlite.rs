@@ -1,0 +1,250 @@
+//! The ledger in one SQLite file, owned by one process.
+//!
+//! One connection writes, durably and one group at a time; a few others read. What a group changes is decided by plain
+//! functions (`stage`) over what the writer remembers (`cache`), so a commit costs a few statements and one fsync.
+
+mod batch;
+mod cache;
+mod connect;
+mod encode;
+mod load;
+mod lock;
+mod read;
+mod read_runs;
+mod row;
+mod schema;
+mod span;
+mod stage;
+mod statements;
+mod word;
+mod writer;
+
+use std::fs;
+use std::path::{Path, PathBuf};
+
+use async_trait::async_trait;
+use flowstone_core::partition::{PartitionSet, PartitionSpace};
+use flowstone_core::store::{
+    AssetRow, AssetStatus, ChunkRow, Event, LineageInput, Materialization, Record, RunFilter, RunRow, StepFailure,
+    Store, StoreStats,
+};
+use flowstone_core::{AssetId, AssetKey, Error, ErrorKind, Result, RunId, Version};
+use sqlx::SqlitePool;
+use tokio::sync::{Mutex, MutexGuard};
+
+use self::lock::OwnerLock;
+use self::read::End;
+use self::writer::Writer;
+use crate::error::{sort, sort_io};
+
+/// The file within a state folder that holds the ledger.
+pub const LEDGER_FILE: &str = "ledger.sqlite";
+
+/// The file within a state folder that its owner locks.
+pub const LOCK_FILE: &str = "lock";
+
+/// Keeps the ledger in a SQLite file.
+///
+/// Every commit is on disk when it returns: write-ahead log, fsync each time. Numbers must be below 2⁶³, versions below
+/// 2⁵⁷, times between 1678 and 2261, else a record is refused with `OutOfRange`; times of materializations are kept to
+/// the millisecond. A record that names an asset or run that does not exist is refused with `NotFound`.
+///
+/// Dropping a future of `commit` is safe: the group is stored whole or not at all.
+///
+/// ```
+/// # #[tokio::main(flavor = "current_thread")]
+/// # async fn main() -> flowstone_core::Result<()> {
+/// use flowstone_core::AssetKey;
+/// use flowstone_core::partition::PartitionSpace;
+/// use flowstone_core::store::Store;
+/// use flowstone_store::SqliteStore;
+///
+/// let state = tempfile::tempdir().unwrap();
+/// let store = SqliteStore::open(state.path()).await?;
+/// let ids = store.declare_assets(&[(AssetKey::new("numbers")?, PartitionSpace::Unit)]).await?;
+///
+/// assert!(store.status(ids[0]).await?.materialized().is_empty());
+/// store.close().await
+/// # }
+/// ```
+#[derive(Debug)]
+pub struct SqliteStore {
+    path: PathBuf,
+    /// `None` when this store only reads.
+    writer: Option<Mutex<Writer>>,
+    readers: SqlitePool,
+}
+
+impl SqliteStore {
+    /// Opens the ledger in the folder `dir` as its owner; creates folder and ledger when they are missing.
+    ///
+    /// # Errors
+    /// `Locked` when another process, or another store of this one, owns it; `Unsupported` when a newer Flowstone wrote
+    /// it; `Corrupt` when the file is damaged or of another program; `PermissionDenied`, `StorageFull`, `Unavailable`,
+    /// `Invalid` for the folder.
+    pub async fn open(dir: &Path) -> Result<Self> {
+        let about = |error: Error| error.during("open the ledger").about(dir.display());
+        fs::create_dir_all(dir).map_err(|error| about(sort_io(&error)))?;
+        let lock = OwnerLock::take(&dir.join(LOCK_FILE)).await?;
+        let path = dir.join(LEDGER_FILE);
+        let writer = Writer::open(&path, lock).await.map_err(about)?;
+        let readers = connect::readers(&path);
+        Ok(Self {
+            path,
+            writer: Some(Mutex::new(writer)),
+            readers,
+        })
+    }
+
+    /// Opens the ledger in the folder `dir` to read it, whoever owns it. Every write is refused with `Unsupported`.
+    ///
+    /// # Errors
+    /// `NotFound` when there is none, else as for [`open`](Self::open).
+    pub async fn open_read_only(dir: &Path) -> Result<Self> {
+        let about = |error: Error| error.during("open the ledger").about(dir.display());
+        let path = dir.join(LEDGER_FILE);
+        if !fs::exists(&path).map_err(|error| about(sort_io(&error)))? {
+            return Err(about(
+                Error::new(ErrorKind::NotFound, "there is no ledger yet")
+                    .code("ledger_not_found")
+                    .fix("run something first, or name the right state folder"),
+            ));
+        }
+        let readers = connect::readers(&path);
+        let mut connection = readers.acquire().await.map_err(|error| about(sort(error)))?;
+        schema::require_newest(&mut connection).await.map_err(about)?;
+        drop(connection);
+        Ok(Self {
+            path,
+            writer: None,
+            readers,
+        })
+    }
+
+    /// Closes all connections and gives the lock back. Dropping the store does so too, a little later.
+    ///
+    /// # Errors
+    /// `Unavailable`, `StorageFull` when the file cannot be tidied up; nothing is lost by that.
+    pub async fn close(self) -> Result<()> {
+        self.readers.close().await;
+        match self.writer {
+            Some(writer) => writer
+                .into_inner()
+                .close()
+                .await
+                .map_err(|e| e.during("close").about(self.path.display())),
+            None => Ok(()),
+        }
+    }
+
+    async fn writer(&self) -> Result<MutexGuard<'_, Writer>> {
+        match &self.writer {
+            Some(writer) => Ok(writer.lock().await),
+            None => Err(Error::new(ErrorKind::Unsupported, "it was opened to be read only")
+                .code("ledger_read_only")
+                .during("write")
+                .about(self.path.display())
+                .fix("open the state as its owner")),
+        }
+    }
+
+    fn reading(&self) -> impl Fn(Error) -> Error {
+        move |error| error.during("read").about(self.path.display())
+    }
+}
+
+#[async_trait]
+impl Store for SqliteStore {
+    fn is_durable(&self) -> bool {
+        true
+    }
+
+    async fn declare_assets(&self, assets: &[(AssetKey, PartitionSpace)]) -> Result<Vec<AssetId>> {
+        let mut writer = self.writer().await?;
+        writer
+            .declare(assets)
+            .await
+            .map_err(|error| error.during("declare assets in").about(self.path.display()))
+    }
+
+    async fn assets(&self) -> Result<Vec<AssetRow>> {
+        read::assets(&self.readers).await.map_err(self.reading())
+    }
+
+    async fn commit(&self, records: &[Record]) -> Result<Vec<Result<()>>> {
+        let mut writer = self.writer().await?;
+        writer
+            .commit(records)
+            .await
+            .map_err(|error| error.during("commit to").about(self.path.display()))
+    }
+
+    async fn status(&self, asset: AssetId) -> Result<AssetStatus> {
+        read::status(&self.readers, asset).await.map_err(self.reading())
+    }
+
+    async fn heads(&self, asset: AssetId, partitions: &PartitionSet) -> Result<Vec<Materialization>> {
+        read::heads(&self.readers, asset, partitions)
+            .await
+            .map_err(self.reading())
+    }
+
+    async fn materialization(
+        &self,
+        asset: AssetId,
+        partition: u64,
+        version: Option<Version>,
+    ) -> Result<Option<Materialization>> {
+        read::one_materialization(&self.readers, asset, partition, version)
+            .await
+            .map_err(self.reading())
+    }
+
+    async fn inputs_of(&self, asset: AssetId, partition: u64, version: Version) -> Result<Vec<LineageInput>> {
+        let at = (asset, partition);
+        read::inputs_at(&self.readers, End::Made, at, Some(version))
+            .await
+            .map_err(self.reading())
+    }
+
+    async fn uses_of(&self, upstream: AssetId, partition: u64, version: Option<Version>) -> Result<Vec<LineageInput>> {
+        let at = (upstream, partition);
+        read::inputs_at(&self.readers, End::Upstream, at, version)
+            .await
+            .map_err(self.reading())
+    }
+
+    async fn runs(&self, filter: RunFilter, count_max: usize) -> Result<Vec<RunRow>> {
+        read_runs::runs(&self.readers, filter, count_max)
+            .await
+            .map_err(self.reading())
+    }
+
+    async fn run(&self, run: RunId) -> Result<Option<RunRow>> {
+        read_runs::run(&self.readers, run).await.map_err(self.reading())
+    }
+
+    async fn run_by_key(&self, idempotency_key: &str) -> Result<Option<RunRow>> {
+        read_runs::run_by_key(&self.readers, idempotency_key)
+            .await
+            .map_err(self.reading())
+    }
+
+    async fn chunks(&self, run: RunId) -> Result<Vec<ChunkRow>> {
+        read_runs::chunks(&self.readers, run).await.map_err(self.reading())
+    }
+
+    async fn failures(&self, run: RunId) -> Result<Vec<StepFailure>> {
+        read_runs::failures(&self.readers, run).await.map_err(self.reading())
+    }
+
+    async fn events(&self, after: u64, count_max: usize) -> Result<Vec<Event>> {
+        read_runs::events(&self.readers, after, count_max)
+            .await
+            .map_err(self.reading())
+    }
+
+    async fn stats(&self) -> Result<StoreStats> {
+        read_runs::stats(&self.readers).await.map_err(self.reading())
+    }
+}

@@ -1,0 +1,173 @@
+//! Fills in what the writer must know to decide about a group, where it does not remember it.
+//!
+//! In the steady state there is nothing to load: a run is loaded once, an asset's status once, and a chunk number that
+//! was never claimed needs no question.
+
+use std::collections::HashSet;
+
+use flowstone_core::store::{ChunkState, Record};
+use flowstone_core::{AssetId, ChunkNo, CodeVersion, Result, RunId, Version};
+use sqlx::{Row, SqliteConnection};
+
+use super::cache::{Cache, CachedRun, ChunkKey, Marks};
+use super::row::{array, asset_id, chunk_row, number, set, set_or_empty};
+use super::word;
+use crate::error::{corrupt, sort};
+
+/// The part that is always remembered.
+pub(super) async fn base(connection: &mut SqliteConnection) -> Result<Cache> {
+    const ASK: &str = "SELECT (SELECT count(*) FROM asset), (SELECT coalesce(max(id), -1) + 1 FROM run)";
+    let (asset_count, run_next): (i64, i64) = sqlx::query_as(ASK).fetch_one(&mut *connection).await.map_err(sort)?;
+    let asset_count = u32::try_from(asset_count).map_err(|error| corrupt("number of assets", error))?;
+    let mut cache = Cache {
+        asset_count,
+        run_next,
+        ..Cache::default()
+    };
+    let codes = sqlx::query("SELECT id, version FROM code")
+        .fetch_all(connection)
+        .await
+        .map_err(sort)?;
+    for row in codes {
+        let version = CodeVersion(u128::from_be_bytes(array("code version", &row, 1)?));
+        cache.codes.insert(version, row.try_get(0).map_err(sort)?);
+    }
+    Ok(cache)
+}
+
+/// Loads into `cache` what `records` ask about, and gives those of their idempotency keys that exist.
+pub(super) async fn load(
+    connection: &mut SqliteConnection,
+    cache: &mut Cache,
+    records: &[Record],
+) -> Result<HashSet<String>> {
+    let mut taken = HashSet::new();
+    for record in records {
+        match record {
+            Record::RunCreated(row) => {
+                run(connection, cache, row.run).await?;
+                if let Some(key) = &row.idempotency_key
+                    && is_taken(connection, key).await?
+                {
+                    taken.insert(key.clone());
+                }
+            }
+            Record::RunPlanned { run: id, .. } | Record::RunMoved { run: id, .. } => {
+                run(connection, cache, *id).await?;
+            }
+            Record::ChunkClaimed(claim) => {
+                run(connection, cache, claim.run).await?;
+                ended_chunk(connection, cache, claim.run, (claim.asset, claim.chunk)).await?;
+            }
+            Record::ChunkProgress(progress) => {
+                run(connection, cache, progress.run).await?;
+                asset(connection, cache, progress.asset).await?;
+                for made in &progress.materialized {
+                    asset(connection, cache, made.asset).await?;
+                }
+                for failure in &progress.failed {
+                    asset(connection, cache, failure.asset).await?;
+                }
+                for (outdated, _) in &progress.outdated {
+                    asset(connection, cache, *outdated).await?;
+                }
+            }
+        }
+    }
+    Ok(taken)
+}
+
+async fn is_taken(connection: &mut SqliteConnection, key: &str) -> Result<bool> {
+    sqlx::query_scalar("SELECT EXISTS (SELECT 1 FROM run WHERE idempotency_key = ?)")
+        .bind(key)
+        .fetch_one(connection)
+        .await
+        .map_err(sort)
+}
+
+async fn run(connection: &mut SqliteConnection, cache: &mut Cache, run: RunId) -> Result<()> {
+    if cache.runs.contains_key(&run) {
+        return Ok(());
+    }
+    let found: Option<(i64, i64)> = sqlx::query_as("SELECT id, state FROM run WHERE run = ?")
+        .bind(&run.0.as_bytes()[..])
+        .fetch_optional(&mut *connection)
+        .await
+        .map_err(sort)?;
+    let Some((id, state)) = found else { return Ok(()) };
+    let mut cached = CachedRun::new(id, word::run_state(state)?);
+
+    let last: Vec<(i64, i64)> = sqlx::query_as("SELECT asset, max(chunk) FROM chunk WHERE run = ? GROUP BY asset")
+        .bind(id)
+        .fetch_all(&mut *connection)
+        .await
+        .map_err(sort)?;
+    for (asset, chunk) in last {
+        cached
+            .last_chunks
+            .insert(asset_id(asset)?, ChunkNo(number("chunk number", chunk)?));
+    }
+
+    let rows = sqlx::query("SELECT * FROM chunk WHERE run = ? AND state = ?")
+        .bind(id)
+        .bind(word::CHUNK_RUNNING)
+        .fetch_all(connection)
+        .await
+        .map_err(sort)?;
+    for row in rows {
+        let chunk = chunk_row(run, &row)?;
+        cached.chunks.insert((chunk.claim.asset, chunk.claim.chunk), chunk);
+    }
+    cache.runs.insert(run, cached);
+    Ok(())
+}
+
+/// Loads a chunk that is ended and about to be claimed again.
+async fn ended_chunk(connection: &mut SqliteConnection, cache: &mut Cache, run: RunId, key: ChunkKey) -> Result<()> {
+    let Some(cached) = cache.runs.get_mut(&run).filter(|cached| cached.may_have_ended(key)) else {
+        return Ok(());
+    };
+    let found = sqlx::query("SELECT * FROM chunk WHERE run = ? AND asset = ? AND chunk = ?")
+        .bind(cached.number)
+        .bind(i64::from(key.0.0))
+        .bind(i64::try_from(key.1.0).unwrap_or(i64::MAX))
+        .fetch_optional(connection)
+        .await
+        .map_err(sort)?;
+    if let Some(row) = found {
+        let chunk = chunk_row(run, &row)?;
+        debug_assert_eq!(chunk.state, ChunkState::Ended, "running chunks are remembered");
+        cached.chunks.insert(key, chunk);
+    }
+    Ok(())
+}
+
+async fn asset(connection: &mut SqliteConnection, cache: &mut Cache, asset: AssetId) -> Result<()> {
+    if asset.0 >= cache.asset_count || cache.marks.contains_key(&asset) {
+        return Ok(());
+    }
+    const ASK: &str = "SELECT 0, hi, head_set.version, code.version, partitions
+                       FROM head_set JOIN code ON code.id = head_set.code WHERE asset = ?1
+                       UNION ALL SELECT kind, hi, NULL, NULL, partitions FROM status_set WHERE asset = ?1";
+    let rows = sqlx::query(ASK)
+        .bind(i64::from(asset.0))
+        .fetch_all(connection)
+        .await
+        .map_err(sort)?;
+    let pieces = cache.marks.entry(asset).or_default();
+    for row in rows {
+        let piece = number("piece", row.try_get(1).map_err(sort)?)?;
+        let marks: &mut Marks = pieces.entry(piece).or_default();
+        match row.try_get::<i64, _>(0).map_err(sort)? {
+            word::STATUS_HEAD => {
+                let version = Version(number("version", row.try_get(2).map_err(sort)?)?);
+                let code = CodeVersion(u128::from_be_bytes(array("code version", &row, 3)?));
+                marks.heads.insert((version, code), set(&row, 4)?);
+            }
+            word::STATUS_FAILED => marks.failed = set_or_empty(&row, 4)?,
+            word::STATUS_STALE => marks.stale = set_or_empty(&row, 4)?,
+            other => return Err(corrupt("status", format!("{other} stands for no kind"))),
+        }
+    }
+    Ok(())
+}

@@ -1,0 +1,192 @@
+//! The questions about assets, materializations and lineage.
+
+use flowstone_core::partition::PartitionSet;
+use flowstone_core::store::{AssetRow, AssetStatus, HeadSet, LineageInput, Materialization};
+use flowstone_core::{AssetId, AssetKey, CodeVersion, Result, Version};
+use sqlx::{AssertSqlSafe, Row, SqlitePool};
+
+use super::batch::Rows;
+use super::cache::piece_of;
+use super::row::{
+    INPUT_COLUMNS, MADE_COLUMNS, array, asset_id, json, lineage_input, materialization, number, set, set_or_empty,
+};
+use super::span::classes_of;
+use super::word;
+use crate::error::{corrupt, sort};
+
+pub(super) async fn assets(readers: &SqlitePool) -> Result<Vec<AssetRow>> {
+    let rows: Vec<(i64, String, String)> = sqlx::query_as("SELECT id, key, space FROM asset ORDER BY id")
+        .fetch_all(readers)
+        .await
+        .map_err(sort)?;
+    rows.into_iter()
+        .map(|(id, key, space)| {
+            let key = AssetKey::new(key).map_err(|error| corrupt("asset name", error))?;
+            Ok(AssetRow {
+                id: asset_id(id)?,
+                key,
+                space: json("partition space", space.as_bytes())?,
+            })
+        })
+        .collect()
+}
+
+pub(super) async fn status(readers: &SqlitePool, asset: AssetId) -> Result<AssetStatus> {
+    status_between(readers, asset, (0, i64::MAX)).await
+}
+
+/// The status of the pieces from `pieces.0` to `pieces.1`; one statement, so it is of one moment.
+async fn status_between(readers: &SqlitePool, asset: AssetId, pieces: (i64, i64)) -> Result<AssetStatus> {
+    const ASK: &str = "SELECT 0, head_set.version, code.version, partitions
+                       FROM head_set JOIN code ON code.id = head_set.code
+                       WHERE asset = ?1 AND hi BETWEEN ?2 AND ?3
+                       UNION ALL SELECT kind, NULL, NULL, partitions FROM status_set
+                       WHERE asset = ?1 AND hi BETWEEN ?2 AND ?3";
+    let asked = sqlx::query(ASK).bind(i64::from(asset.0)).bind(pieces.0).bind(pieces.1);
+    let mut status = AssetStatus::default();
+    for row in asked.fetch_all(readers).await.map_err(sort)? {
+        match row.try_get::<i64, _>(0).map_err(sort)? {
+            word::STATUS_HEAD => {
+                let version = Version(number("version", row.try_get(1).map_err(sort)?)?);
+                let code_version = CodeVersion(u128::from_be_bytes(array("code version", &row, 2)?));
+                add_head(
+                    &mut status.heads,
+                    HeadSet {
+                        version,
+                        code_version,
+                        partitions: set(&row, 3)?,
+                    },
+                );
+            }
+            word::STATUS_FAILED => status.failed.union_with(&set_or_empty(&row, 3)?),
+            word::STATUS_STALE => status.stale.union_with(&set_or_empty(&row, 3)?),
+            other => return Err(corrupt("status", format!("{other} stands for no kind"))),
+        }
+    }
+    Ok(status)
+}
+
+/// Keeps the sets sorted by version and code, one for each.
+fn add_head(heads: &mut Vec<HeadSet>, piece: HeadSet) {
+    match heads.binary_search_by_key(&(piece.version, piece.code_version), |head| {
+        (head.version, head.code_version)
+    }) {
+        Ok(found) => heads[found].partitions.union_with(&piece.partitions),
+        Err(place) => heads.insert(place, piece),
+    }
+}
+
+/// Materializations never change, so it does no harm that the heads are asked a moment earlier.
+pub(super) async fn heads(
+    readers: &SqlitePool,
+    asset: AssetId,
+    partitions: &PartitionSet,
+) -> Result<Vec<Materialization>> {
+    let (Some(min), Some(max)) = (partitions.min(), partitions.max()) else {
+        return Ok(Vec::new());
+    };
+    let pieces = (piece_of(min) as i64, piece_of(max) as i64);
+    let status = status_between(readers, asset, pieces).await?;
+    let mut wanted = Rows::default();
+    for head in &status.heads {
+        for (first, last) in head.partitions.intersect(partitions).intervals() {
+            wanted.row().uint(head.version.0).uint(first).uint(last);
+        }
+    }
+    let Some(wanted) = wanted.into_json() else {
+        return Ok(Vec::new());
+    };
+    let ask = format!(
+        "SELECT {MADE_COLUMNS} FROM jsonb_each(?1) AS wanted
+         CROSS JOIN materialization AS made
+             ON made.asset = ?2 AND made.version = wanted.value->>0
+             AND made.partition BETWEEN wanted.value->>1 AND wanted.value->>2
+         JOIN run ON run.id = made.run JOIN code ON code.id = made.code"
+    );
+    let asked = sqlx::query(AssertSqlSafe(ask)).bind(wanted).bind(i64::from(asset.0));
+    let rows = asked.fetch_all(readers).await.map_err(sort)?;
+    let mut heads: Vec<_> = rows
+        .iter()
+        .map(|row| materialization(asset, row))
+        .collect::<Result<_>>()?;
+    heads.sort_unstable_by_key(|made| made.partition);
+    Ok(heads)
+}
+
+pub(super) async fn one_materialization(
+    readers: &SqlitePool,
+    asset: AssetId,
+    partition: u64,
+    version: Option<Version>,
+) -> Result<Option<Materialization>> {
+    let Some(version) = version else {
+        return Ok(heads(readers, asset, &PartitionSet::single(partition)).await?.pop());
+    };
+    let (Ok(partition), Ok(version)) = (i64::try_from(partition), i64::try_from(version.0)) else {
+        return Ok(None);
+    };
+    let ask = format!(
+        "SELECT {MADE_COLUMNS} FROM materialization AS made
+         JOIN run ON run.id = made.run JOIN code ON code.id = made.code
+         WHERE made.asset = ? AND made.version = ? AND made.partition = ?"
+    );
+    let asked = sqlx::query(AssertSqlSafe(ask))
+        .bind(i64::from(asset.0))
+        .bind(version)
+        .bind(partition);
+    let row = asked.fetch_optional(readers).await.map_err(sort)?;
+    row.map(|row| materialization(asset, &row)).transpose()
+}
+
+/// Which end of a lineage input is asked about.
+#[derive(Debug, Clone, Copy)]
+pub(super) enum End {
+    /// What was made.
+    Made,
+    /// What it was made from.
+    Upstream,
+}
+
+/// The inputs whose interval at `end` holds `partition` of `asset` at `version`, or at any version.
+///
+/// Steps from one stored class to the next and asks each for the intervals that can reach the partition; see `span`.
+pub(super) async fn inputs_at(
+    readers: &SqlitePool,
+    end: End,
+    (asset, partition): (AssetId, u64),
+    version: Option<Version>,
+) -> Result<Vec<LineageInput>> {
+    let Ok(partition) = i64::try_from(partition) else {
+        return Ok(Vec::new());
+    };
+    let (asset_column, class, first, span) = match end {
+        End::Made => ("asset", "class", "first", "span"),
+        End::Upstream => ("upstream", "upstream_class", "upstream_first", "upstream_span"),
+    };
+    let ask = format!(
+        "WITH RECURSIVE stored (present) AS (
+             SELECT min({class}) FROM lineage_input WHERE {asset_column} = ?1 AND {class} >= ?3
+             UNION ALL
+             SELECT (SELECT min({class}) FROM lineage_input WHERE {asset_column} = ?1 AND {class} > stored.present)
+             FROM stored WHERE stored.present < ?4
+         )
+         SELECT {INPUT_COLUMNS} FROM stored CROSS JOIN lineage_input ON {asset_column} = ?1
+             AND {class} = stored.present
+             AND {first} BETWEEN iif(stored.present & 63 > 30, 0, ?2 - (1 << (2 * (stored.present & 63))) + 1) AND ?2
+         WHERE stored.present <= ?4 AND {first} + {span} >= ?2"
+    );
+    let (least, greatest) = version.map_or((0, i64::MAX), classes_of);
+    let asked = sqlx::query(AssertSqlSafe(ask));
+    let asked = asked
+        .bind(i64::from(asset.0))
+        .bind(partition)
+        .bind(least)
+        .bind(greatest);
+    asked
+        .fetch_all(readers)
+        .await
+        .map_err(sort)?
+        .iter()
+        .map(lineage_input)
+        .collect()
+}

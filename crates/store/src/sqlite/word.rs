@@ -1,0 +1,51 @@
+//! The numbers that stand for words in the tables. They are stored, so they never change.
+
+use flowstone_core::Result;
+use flowstone_core::run::RunState;
+
+use crate::error::corrupt;
+
+pub(super) const CHUNK_RUNNING: i64 = 0;
+pub(super) const CHUNK_ENDED: i64 = 1;
+
+pub(super) const STATUS_HEAD: i64 = 0;
+pub(super) const STATUS_FAILED: i64 = 1;
+pub(super) const STATUS_STALE: i64 = 2;
+
+pub(super) const EVENT_RUN_CREATED: i64 = 0;
+pub(super) const EVENT_RUN_MOVED: i64 = 1;
+pub(super) const EVENT_MATERIALIZED: i64 = 2;
+pub(super) const EVENT_STEP_FAILED: i64 = 3;
+
+/// Terminal states are those from 3 on; an index and a trigger rest on that.
+pub(super) const fn of_run_state(state: RunState) -> i64 {
+    match state {
+        RunState::Queued => 0,
+        RunState::Running => 1,
+        RunState::Cancelling => 2,
+        RunState::Succeeded => 3,
+        RunState::Failed => 4,
+        RunState::Cancelled => 5,
+    }
+}
+
+/// The state that a number stands for.
+pub(super) fn run_state(number: i64) -> Result<RunState> {
+    RunState::ALL
+        .into_iter()
+        .find(|state| of_run_state(*state) == number)
+        .ok_or_else(|| corrupt("run state", format!("{number} stands for none")))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn terminal_states_are_those_from_three_on() {
+        for state in RunState::ALL {
+            assert_eq!(state.is_terminal(), of_run_state(state) >= 3);
+            assert_eq!(run_state(of_run_state(state)).unwrap(), state);
+        }
+    }
+}
