@@ -29,13 +29,20 @@ pub(crate) struct Cli {
 #[derive(Debug, Default, Clone, Args)]
 pub(crate) struct GlobalArgs {
     /// For people, or one JSON document for programs
-    #[arg(long, global = true, value_enum, default_value_t, value_name = "FORMAT")]
+    #[arg(
+        long,
+        global = true,
+        help_heading = "For every verb",
+        value_enum,
+        default_value_t,
+        value_name = "FORMAT"
+    )]
     pub(crate) output: OutputFormat,
     /// The state folder [default: .flowstone; also FLOWSTONE_STATE_DIR]
-    #[arg(long, global = true, value_name = "FOLDER")]
+    #[arg(long, global = true, help_heading = "For every verb", value_name = "FOLDER")]
     pub(crate) state_dir: Option<PathBuf>,
     /// What is logged to stderr, as `warn,flowstone_runtime=debug` [default: warn; also FLOWSTONE_LOG]
-    #[arg(long, global = true, value_name = "FILTER")]
+    #[arg(long, global = true, help_heading = "For every verb", value_name = "FILTER")]
     pub(crate) log: Option<String>,
 }
 

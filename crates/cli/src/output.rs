@@ -202,6 +202,15 @@ pub(crate) fn aligned<const N: usize>(
     table.trim_fmt()
 }
 
+/// A number of things, as in `1 asset` and `2 assets`.
+pub(crate) fn counted(count: u64, thing: &str) -> String {
+    if count == 1 {
+        format!("1 {thing}")
+    } else {
+        format!("{count} {thing}s")
+    }
+}
+
 /// True when stderr is a terminal, so that a line on it may be drawn over.
 pub(crate) fn stderr_is_terminal() -> bool {
     io::stderr().is_terminal()

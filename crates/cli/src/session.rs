@@ -20,7 +20,7 @@ use crate::control::{ControlServer, Holder};
 use crate::entry::Context;
 use crate::exit::Failure;
 use crate::interrupt::Interrupts;
-use crate::output::{Output, readable};
+use crate::output::{Output, counted, readable};
 use crate::progress::{Meter, duration};
 use crate::settings::Settings;
 
@@ -149,10 +149,10 @@ async fn drive(
     }
     let handle = engine.submit(request).await?;
     out.say(format_args!(
-        "run {}: {} steps in {} assets",
+        "run {}: {} in {}",
         handle.run_id(),
-        plan.steps(),
-        plan.assets.len()
+        counted(plan.steps(), "step"),
+        counted(plan.assets.len() as u64, "asset")
     ));
     let report = follow(out, &handle, std::slice::from_ref(&handle), interrupts, grace).await?;
     carried.is_interrupted = interrupts.heard() > 0 && report.state == RunState::Cancelled;

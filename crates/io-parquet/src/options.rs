@@ -58,7 +58,8 @@ pub enum Compression {
 /// | a struct, tuple, array; a `Vec`; a map | struct; list; map |
 ///
 /// Refused when the pipeline is built, naming the field: enums with data, an option in an option, `flatten` and
-/// untagged types, JSON values, 128-bit integers, structs without fields, types that contain themselves.
+/// untagged types, JSON values, aliases and fields that are written under another name than they are read, 128-bit
+/// integers, structs without fields, types that contain themselves.
 ///
 /// # Data versions
 /// The data version is a fingerprint of the schema and the values, not of the file: other compression, row groups or

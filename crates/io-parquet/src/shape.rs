@@ -104,8 +104,8 @@ fn trace(read: ReadAny<'_>) -> Result<RowType, String> {
     };
 
     let texts = written(&*row, &schema_of(columns))?;
-    for ((_, column), array) in columns.iter_mut().zip(texts.columns()) {
-        column.refine(array);
+    for ((name, column), array) in columns.iter_mut().zip(texts.columns()) {
+        column.refine(array).map_err(|why| format!("column {name:?}: {why}"))?;
     }
     let schema = schema_of(columns);
 
@@ -161,30 +161,33 @@ impl Shape {
     }
 
     /// Gives texts that the type wrote as a date or an instant the type that they stand for.
-    fn refine(&mut self, written: &ArrayRef) {
+    fn refine(&mut self, written: &ArrayRef) -> Result<(), String> {
+        // The probe never hands out a null, so one here is a field that is read under another name than it is written.
+        if self.nullable && written.null_count() > 0 {
+            return Err("it is read and not written, as with an alias or two names".to_owned());
+        }
         match &mut self.kind {
             Kind::Leaf { data_type, .. } if *data_type == DataType::Utf8 => {
                 let texts = written.as_string::<i32>();
-                if texts.len() == 1 && texts.is_valid(0) {
+                if texts.len() == 1 {
                     *data_type = meaning_of(texts.value(0));
                 }
+                Ok(())
             }
-            Kind::Leaf { .. } | Kind::Enum { .. } | Kind::Unknown => {}
+            Kind::Leaf { .. } | Kind::Enum { .. } | Kind::Unknown => Ok(()),
             Kind::List(item) => item.refine(written.as_list::<i32>().values()),
             Kind::Map(entry) => {
                 let entries = written.as_map();
-                entry.0.refine(entries.keys());
-                entry.1.refine(entries.values());
+                entry.0.refine(entries.keys())?;
+                entry.1.refine(entries.values())
             }
             Kind::Tuple(parts) => {
-                for (part, array) in parts.iter_mut().zip(written.as_struct().columns()) {
-                    part.refine(array);
-                }
+                let mut parts = parts.iter_mut().zip(written.as_struct().columns());
+                parts.try_for_each(|(part, array)| part.refine(array))
             }
             Kind::Struct(fields) => {
-                for ((_, field), array) in fields.iter_mut().zip(written.as_struct().columns()) {
-                    field.refine(array);
-                }
+                let mut fields = fields.iter_mut().zip(written.as_struct().columns());
+                fields.try_for_each(|((_, field), array)| field.refine(array))
             }
         }
     }
@@ -305,7 +308,13 @@ mod tests {
         }
         #[derive(Serialize, Deserialize)]
         struct Keys(Vec<Key>);
+        #[derive(Serialize, Deserialize)]
+        struct Sparse {
+            #[serde(skip_serializing_if = "Option::is_none", default)]
+            remark: Option<String>,
+        }
 
+        assert!(RowType::of::<Vec<Sparse>>().is_ok());
         assert!(RowType::of::<BTreeSet<Key>>().is_ok());
         assert!(RowType::of::<Keys>().is_ok());
         assert!(RowType::of::<std::collections::VecDeque<Key>>().is_ok());
@@ -339,6 +348,16 @@ mod tests {
         }
         #[derive(Serialize, Deserialize)]
         struct Nothing {}
+        #[derive(Serialize, Deserialize)]
+        struct TwoNames<T> {
+            #[serde(rename(serialize = "written", deserialize = "read"))]
+            x: T,
+        }
+        #[derive(Serialize, Deserialize)]
+        struct Alias {
+            #[serde(alias = "old")]
+            x: Option<u8>,
+        }
 
         assert!(refusal_of::<Vec<Row<Loaded>>>().starts_with("column \"x\": an enum whose variants hold data"));
         assert!(refusal_of::<Vec<Row<Option<Option<u8>>>>>().starts_with("column \"x\": an option in an option"));
@@ -347,6 +366,9 @@ mod tests {
         assert!(refusal_of::<Vec<Tree>>().contains("contains itself"));
         assert!(refusal_of::<Vec<Flat>>().contains("flatten"));
         assert!(refusal_of::<Vec<Nothing>>().contains("a struct without fields"));
+        assert!(refusal_of::<Vec<TwoNames<Option<u8>>>>().starts_with("column \"read\": it is read and not written"));
+        assert!(refusal_of::<Vec<TwoNames<u8>>>().contains("read"));
+        assert!(refusal_of::<Vec<Alias>>().contains("duplicate field"));
         assert!(refusal_of::<Vec<i64>>().contains("its rows are not structs"));
         assert!(refusal_of::<Vec<Option<Row<u8>>>>().contains("a whole row may be missing"));
         assert!(refusal_of::<Row<u8>>().contains("not a sequence"));

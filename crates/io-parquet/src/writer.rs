@@ -10,7 +10,7 @@ use arrow::datatypes::SchemaRef;
 use arrow::record_batch::RecordBatch;
 use bytes::Bytes;
 use flowstone_core::io::{Slot, Stored};
-use flowstone_core::{Error, ErrorKind, Result};
+use flowstone_core::{Error, ErrorKind, Result, ResultExt};
 use flowstone_io_object::{ObjectArea, StagedObject};
 use parquet::arrow::ArrowWriter;
 use parquet::arrow::arrow_writer::{ArrowColumnChunk, ArrowColumnWriter, ArrowRowGroupWriterFactory, compute_leaves};
@@ -28,6 +28,7 @@ use crate::seal::{Seal, footer_entry, to_address};
 /// Row groups that are being encoded at a time.
 const IN_FLIGHT: usize = 2;
 const EXTENSION: &str = "parquet";
+const DURING: &str = "write a table";
 
 /// Writes a table of any size in bounded memory. See [`TableReader`](crate::TableReader) for an example.
 pub struct TableWriter {
@@ -119,8 +120,8 @@ impl TableWriter {
         }
         let assembly = self.assembly.take().ok_or_else(broken)?;
         let (footer, seal) = spawn_blocking(|| assembly.finish()).await.map_err(stopped)??;
-        self.staged.write(footer).await?;
-        let path = self.staged.publish().await?;
+        self.staged.write(footer).await.during(DURING)?;
+        let path = self.staged.publish().await.during(DURING)?;
         Ok(Stored {
             address: to_address(&path, &seal),
             data_version: self.content.finish(),
@@ -159,7 +160,7 @@ impl TableWriter {
         let append = move || assembly.append(group.chunks).map(|bytes| (assembly, bytes));
         let (assembly, bytes) = spawn_blocking(append).await.map_err(stopped)?.map_err(unwritable)?;
         self.assembly = Some(assembly);
-        self.staged.write(bytes).await
+        self.staged.write(bytes).await.during(DURING)
     }
 }
 
@@ -212,5 +213,5 @@ fn of_column(error: ParquetError, name: &str) -> Error {
 }
 
 fn broken() -> Error {
-    Error::new(ErrorKind::Invalid, "an earlier write of the table failed").during("write a table")
+    Error::new(ErrorKind::Invalid, "an earlier write of the table failed").during(DURING)
 }

@@ -47,7 +47,8 @@ pub const LOCK_FILE: &str = "lock";
 ///
 /// Every commit is on disk when it returns: write-ahead log, fsync each time. Numbers must be below 2⁶³, versions below
 /// 2⁵⁷, times between 1678 and 2261, else a record is refused with `OutOfRange`; times of materializations are kept to
-/// the millisecond. A record that names an asset or run that does not exist is refused with `NotFound`.
+/// the millisecond. A record that names an asset or run that does not exist is refused with `NotFound`. Lineage inputs
+/// are a set: the same input recorded twice is kept once.
 ///
 /// Dropping a future of `commit` is safe: the group is stored whole or not at all.
 ///

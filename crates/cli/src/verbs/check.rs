@@ -4,6 +4,7 @@ use serde::Serialize;
 
 use crate::entry::Context;
 use crate::exit::{Exit, Failure};
+use crate::output::{counted, one_line};
 
 #[derive(Serialize)]
 struct Checked {
@@ -27,7 +28,8 @@ pub(super) fn perform(context: &Context) -> Result<Exit, Failure> {
             assets,
             inputs,
         } = checked;
-        format!("pipeline {pipeline} fits together: {assets} assets, {inputs} inputs")
+        let (assets, inputs) = (counted(*assets as u64, "asset"), counted(*inputs as u64, "input"));
+        format!("pipeline {} fits together: {assets}, {inputs}", one_line(pipeline))
     })?;
     Ok(Exit::Done)
 }

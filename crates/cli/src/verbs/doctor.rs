@@ -8,7 +8,7 @@ use serde::Serialize;
 
 use crate::entry::Context;
 use crate::exit::{Exit, Failure};
-use crate::output::{aligned, readable, table};
+use crate::output::{aligned, counted, readable, table};
 use crate::settings::VARIABLES;
 use crate::state::{self, NOTHING_YET};
 use probe::{LockHolder, free_bytes, is_writable, lock_holder, size_of_folder, time_zones};
@@ -189,8 +189,8 @@ async fn state(context: &Context, problems: &mut Vec<Problem>, notes: &mut Vec<S
         (None, _) if problems.is_empty() => notes.push(NOTHING_YET.to_owned()),
         (Some(store), None) if store.open_runs > 0 => {
             notes.push(format!(
-                "{} open runs: the next `run` goes on with them, `cancel` ends them",
-                store.open_runs
+                "{}: the next `run` goes on with what is open, `cancel` ends it",
+                counted(store.open_runs as u64, "open run")
             ));
         }
         _ => {}
@@ -217,7 +217,10 @@ fn show(diagnosis: &Diagnosis) -> String {
     let mut facts: Vec<[String; 2]> = vec![["flowstone".to_owned(), diagnosis.version.to_owned()]];
     let mut fact = |name: &str, value: String| facts.push([name.to_owned(), value]);
     if let Some(pipeline) = &diagnosis.pipeline {
-        fact("pipeline", format!("{}, {} assets", pipeline.name, pipeline.assets));
+        fact(
+            "pipeline",
+            format!("{}, {}", pipeline.name, counted(pipeline.assets as u64, "asset")),
+        );
     }
     let state = &diagnosis.state;
     let condition = match (state.exists, state.is_writable) {

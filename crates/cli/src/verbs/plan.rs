@@ -12,7 +12,7 @@ use crate::args::RequestArgs;
 use crate::entry::Context;
 use crate::exit::{Exit, Failure, OrUsage as _};
 use crate::labels::Ranges;
-use crate::output::aligned;
+use crate::output::{aligned, counted};
 use crate::request::request;
 use crate::state;
 
@@ -92,7 +92,11 @@ fn show(planned: &Planned) -> String {
     });
     let steps = aligned(["asset", "steps", "why", "partitions"], &[1], rows);
     let certain: u64 = planned.assets.iter().map(|asset| asset.certain).sum();
-    let mut total = format!("{} steps in {} assets", planned.steps, planned.assets.len());
+    let mut total = format!(
+        "{} in {}",
+        counted(planned.steps, "step"),
+        counted(planned.assets.len() as u64, "asset")
+    );
     if certain < planned.steps {
         total.push_str(&format!(
             ", {} of them only if their upstream changes",

@@ -49,7 +49,7 @@ fn a_second_process_is_told_who_holds_the_state_and_may_read_it() {
     }
     let ended = running.wait();
     assert_eq!(ended.code, Some(0), "{ended:#?}");
-    assert!(ended.stderr.contains("0/5 steps"), "{ended:#?}");
+    assert!(ended.stderr.contains("5 steps in 1 asset\n"), "{ended:#?}");
 }
 
 #[test]

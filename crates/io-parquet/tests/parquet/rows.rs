@@ -121,6 +121,23 @@ fn numbers_that_are_none_keep_their_bits() {
 }
 
 #[test]
+fn a_field_that_is_not_written_when_it_is_none_comes_back_as_none() {
+    #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+    struct Sparse {
+        id: u8,
+        #[serde(skip_serializing_if = "Option::is_none", default)]
+        remark: Option<String>,
+    }
+    let row = |id, remark: Option<&str>| Sparse {
+        id,
+        remark: remark.map(str::to_owned),
+    };
+    let rows = vec![row(1, None), row(2, Some("x")), row(3, None)];
+
+    assert_eq!(back_and_forth(&Parquet::default(), &rows), rows);
+}
+
+#[test]
 fn no_rows_keep_their_columns() {
     let files = Files::in_memory(&Parquet::default());
 

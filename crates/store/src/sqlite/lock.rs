@@ -53,7 +53,10 @@ impl OwnerLock {
                 }
             }
         }
-        write_holder(&mut file).map_err(|error| denied(&error))?;
+        if let Err(error) = write_holder(&mut file) {
+            // The lock holds all the same, and a full disk must not keep anybody from opening what is there.
+            tracing::debug!(%error, "the lock file does not name its holder");
+        }
         Ok(Self { _file: file })
     }
 }

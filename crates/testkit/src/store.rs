@@ -1,0 +1,163 @@
+//! The conformance suite of [`Store`]: one test for each promise, adopted with [`store_conformance!`].
+//!
+//! [`store_conformance!`]: crate::store_conformance
+
+mod assets;
+mod chunks;
+mod commit;
+mod durable;
+mod events;
+mod fixture;
+mod lineage;
+mod runs;
+mod size;
+mod status;
+mod text;
+mod versions;
+
+use std::any::Any;
+use std::fmt;
+use std::ops::Deref;
+
+use flowstone_core::store::Store;
+use flowstone_core::{BoxFuture, Result};
+
+pub use assets::{asset_ids_are_dense_and_never_change, declaring_again_replaces_the_space};
+pub use chunks::{
+    a_claim_must_raise_the_fence, a_late_holder_moves_nothing, an_ended_chunk_takes_no_progress,
+    chunks_are_listed_by_asset_and_number, progress_adds_up, progress_needs_a_claim,
+};
+pub use commit::{
+    a_group_is_seen_whole, a_refused_record_leaves_the_others, an_empty_group_is_nothing, many_may_commit_at_once,
+    records_take_effect_in_order,
+};
+pub use durable::what_was_committed_survives_reopening;
+pub use events::{a_refused_record_leaves_no_event, events_tell_what_was_committed_in_order};
+pub use lineage::{inputs_are_found_by_what_was_made, old_versions_keep_their_inputs, uses_are_found_by_what_was_read};
+pub use runs::{
+    a_key_names_one_run, a_run_comes_back_as_it_was, a_terminal_run_is_final, an_unknown_run_is_not_moved,
+    failed_attempts_are_kept_in_order, runs_are_listed_in_order,
+};
+pub use size::{a_full_chunk_is_committed_at_once, large_sets_are_kept, the_last_partition_is_like_any_other};
+pub use status::{
+    a_final_failure_marks_until_a_value_is_made, heads_stand_in_one_set_each, nothing_is_known_of_an_asset_without_work,
+    only_what_was_made_goes_stale, what_is_made_or_unchanged_is_not_stale,
+};
+pub use text::any_text_comes_back;
+pub use versions::{
+    a_materialization_comes_back_as_it_was, heads_are_found_by_partition, old_versions_can_be_asked_for,
+    versions_only_grow,
+};
+
+type Reopen<S> = Box<dyn Fn(S) -> BoxFuture<'static, Result<S>> + Send>;
+
+/// An empty store, and what can be done with it besides.
+pub struct StoreUnderTest<S> {
+    store: S,
+    reopen: Option<Reopen<S>>,
+    /// Dropped last.
+    kept: Vec<Box<dyn Any + Send>>,
+}
+
+impl<S: Store> StoreUnderTest<S> {
+    /// Tests `store`, which must be empty.
+    pub fn new(store: S) -> Self {
+        Self { store, reopen: None, kept: Vec::new() }
+    }
+
+    /// Says how the store is closed and opened again; a durable store must.
+    #[must_use]
+    pub fn reopened_by<F>(mut self, reopen: impl Fn(S) -> F + Send + 'static) -> Self
+    where
+        F: Future<Output = Result<S>> + Send + 'static,
+    {
+        self.reopen = Some(Box::new(move |store| Box::pin(reopen(store))));
+        self
+    }
+
+    /// Keeps something for as long as the store, such as its temporary folder.
+    #[must_use]
+    pub fn keeping(mut self, guard: impl Any + Send) -> Self {
+        self.kept.push(Box::new(guard));
+        self
+    }
+}
+
+impl<S> Deref for StoreUnderTest<S> {
+    type Target = S;
+
+    fn deref(&self) -> &S {
+        &self.store
+    }
+}
+
+impl<S> fmt::Debug for StoreUnderTest<S> {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("StoreUnderTest").field("can_reopen", &self.reopen.is_some()).finish_non_exhaustive()
+    }
+}
+
+/// Writes one test for each promise of [`Store`](flowstone_core::store::Store).
+///
+/// Takes an expression that makes a [`StoreUnderTest`](crate::store::StoreUnderTest) over an empty store; it may await,
+/// and is evaluated for each test.
+///
+/// ```
+/// use flowstone_core::memory::MemoryStore;
+/// use flowstone_testkit::store::StoreUnderTest;
+///
+/// flowstone_testkit::store_conformance!(StoreUnderTest::new(MemoryStore::default()));
+/// ```
+#[macro_export]
+macro_rules! store_conformance {
+    ($make:expr) => {
+        $crate::store_conformance! { @tests $make;
+            a_claim_must_raise_the_fence
+            a_final_failure_marks_until_a_value_is_made
+            a_full_chunk_is_committed_at_once
+            a_group_is_seen_whole
+            a_key_names_one_run
+            a_late_holder_moves_nothing
+            a_materialization_comes_back_as_it_was
+            a_refused_record_leaves_no_event
+            a_refused_record_leaves_the_others
+            a_run_comes_back_as_it_was
+            a_terminal_run_is_final
+            an_empty_group_is_nothing
+            an_ended_chunk_takes_no_progress
+            an_unknown_run_is_not_moved
+            any_text_comes_back
+            asset_ids_are_dense_and_never_change
+            chunks_are_listed_by_asset_and_number
+            declaring_again_replaces_the_space
+            events_tell_what_was_committed_in_order
+            failed_attempts_are_kept_in_order
+            heads_are_found_by_partition
+            heads_stand_in_one_set_each
+            inputs_are_found_by_what_was_made
+            large_sets_are_kept
+            many_may_commit_at_once
+            nothing_is_known_of_an_asset_without_work
+            old_versions_can_be_asked_for
+            old_versions_keep_their_inputs
+            only_what_was_made_goes_stale
+            progress_adds_up
+            progress_needs_a_claim
+            records_take_effect_in_order
+            runs_are_listed_in_order
+            the_last_partition_is_like_any_other
+            uses_are_found_by_what_was_read
+            versions_only_grow
+            what_is_made_or_unchanged_is_not_stale
+            what_was_committed_survives_reopening
+        }
+    };
+    (@tests $make:expr; $($name:ident)*) => {
+        $(
+            #[test]
+            fn $name() {
+                $crate::run(async { $crate::store::$name($make).await });
+            }
+        )*
+    };
+}
