@@ -140,10 +140,8 @@ impl PipelineBuilder {
     /// # Errors
     /// One error with every complaint, each with the asset, the place in the code and the fix.
     pub fn build(mut self) -> Result<Pipeline> {
-        if let Some(name) = &self.default_io {
-            if self.registry.io_named(name).is_none() {
-                self.complaints.push(unknown_io(name, &self.registry), None);
-            }
+        if let Some(name) = self.default_io.as_deref().filter(|name| self.registry.io_named(name).is_none()) {
+            self.complaints.push(unknown_io(name, &self.registry), None);
         }
         let graph = AssetGraph::check(
             self.assets,

@@ -34,11 +34,11 @@ pub const SELECTION_NESTING_MAX: usize = 64;
 /// | `+flights`, `flights+`, `+flights+` | it and everything upstream, downstream, both |
 /// | `2+flights`, `flights+3` | it and what is at most so many steps away; `++flights` is `2+flights` |
 /// | `not a`, `a and b`, `a or b`, `( )` | what they say; `not` binds closer than `and`, and `and` closer than `or` |
-/// | `a b`, `a, b` | the same as `a or b` |
+/// | `a b`; `a,b` | the same as `a or b`; the same as `a and b` |
 ///
 /// A `+` touches what it belongs to, which may be anything in the table: `+group:ingest`, `(a or b)+`.
 ///
-/// In dbt a comma means `and`; here it means `or`, as in Dagster's lists of assets.
+/// Spaces and commas mean what they mean in dbt.
 ///
 /// Displayed, a selection is text that parses to the same selection, as long as it keeps within the limits.
 ///

@@ -70,7 +70,7 @@ impl Actor for RunActor {
     ) -> Result<RunActorState, ActorProcessingErr> {
         live.belongs_to(myself);
         info!(run_id = %live.run, "run started");
-        live.begin(first).await.map_err(failed)?;
+        live.begin(first).await.map_err(|error| failed(&error))?;
         Ok(RunActorState { live: Arc::new(live), asked: 0 })
     }
 
@@ -99,7 +99,7 @@ impl Actor for RunActor {
                 live.publish_end(end);
                 myself.stop(None);
             }
-            RunMessage::Refused(error) => return Err(failed(error)),
+            RunMessage::Refused(error) => return Err(failed(&error)),
             RunMessage::WakeAt(due) => {
                 let wait = Duration::try_from(due.duration_since(live.shared.clock.now())).unwrap_or_default();
                 myself.send_after(wait, || RunMessage::RetriesDue);
@@ -187,6 +187,6 @@ impl RunActorState {
     }
 }
 
-fn failed(error: Error) -> ActorProcessingErr {
+fn failed(error: &Error) -> ActorProcessingErr {
     format!("{error:?}").into()
 }

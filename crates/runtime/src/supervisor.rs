@@ -170,10 +170,10 @@ impl SupervisorState {
         if self.draining.is_some() {
             return Err(Error::new(ErrorKind::Cancelled, "the engine is stopping").code("engine_stopped"));
         }
-        if let Some(key) = &request.idempotency_key {
-            if let Some(row) = self.shared.store.run_by_key(key).await? {
-                return Ok(self.find(myself, row.run).unwrap_or_else(|| self.ended(myself, &row)));
-            }
+        if let Some(key) = &request.idempotency_key
+            && let Some(row) = self.shared.store.run_by_key(key).await?
+        {
+            return Ok(self.find(myself, row.run).unwrap_or_else(|| self.ended(myself, &row)));
         }
         // Whatever is wrong with the request is said before anything is written.
         let plan = self.shared.plan(&request).await?;
@@ -383,12 +383,12 @@ impl SupervisorState {
     }
 
     async fn finish_draining(&mut self) {
-        if self.active.is_empty() {
-            if let Some(answer) = self.draining.take() {
-                // Everything queued before this is on disk when it returns.
-                let flushed = self.shared.ledger.commit(Vec::new()).await;
-                drop(answer.send(flushed));
-            }
+        if self.active.is_empty()
+            && let Some(answer) = self.draining.take()
+        {
+            // Everything queued before this is on disk when it returns.
+            let flushed = self.shared.ledger.commit(Vec::new()).await;
+            drop(answer.send(flushed));
         }
     }
 

@@ -4,6 +4,7 @@
 //! gives up code that does not end when it is asked to. Whether a failure is tried again is not its business.
 
 use std::panic::AssertUnwindSafe;
+use std::pin::{Pin, pin};
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
@@ -119,16 +120,38 @@ impl Chunk<'_> {
                 // The step before was overdue; that does not concern this one.
                 cancel = self.running.cancel.child_token();
             }
-            ended.push(self.run_step(&inputs, partition, &heads, &cancel).await);
+            let step = pin!(self.run_step(&inputs, partition, &heads, &cancel));
+            let end = self.report_if_long(step, &mut ended).await;
+            ended.push(end);
             left -= 1;
             if left > 0 && (ended.len() >= REPORT_LEN_MAX || reported.elapsed() >= REPORT_AFTER) {
-                self.live.progressed(self.work.id, self.work.fence, std::mem::take(&mut ended)).await;
+                self.report(&mut ended).await;
                 reported = Instant::now();
                 // Lets the ledger take the records in, should the next step block this thread.
                 tokio::task::yield_now().await;
             }
         }
         ended
+    }
+
+    /// Waits for a step; what ended before it is not held back while it takes long.
+    async fn report_if_long(
+        &self,
+        mut step: Pin<&mut impl Future<Output = StepEnded>>,
+        ended: &mut Vec<StepEnded>,
+    ) -> StepEnded {
+        tokio::select! {
+            biased;
+            end = &mut step => end,
+            () = tokio::time::sleep(REPORT_AFTER), if !ended.is_empty() => {
+                self.report(ended).await;
+                step.await
+            }
+        }
+    }
+
+    async fn report(&self, ended: &mut Vec<StepEnded>) {
+        self.live.progressed(self.work.id, self.work.fence, std::mem::take(ended)).await;
     }
 
     /// Without the heads nothing can be compared: every step fails the same way, and may be tried again.

@@ -8,7 +8,7 @@ use super::edge::Edge;
 use super::state::StepState;
 use super::steps::StepSets;
 use super::suspects::Suspects;
-use crate::asset::{InputKind, NextAttempt, Retry};
+use crate::asset::{NextAttempt, Retry};
 use crate::graph::{AssetGraph, NodeIx};
 use crate::partition::{BoundMapping, PartitionSet};
 use crate::plan::{PlannedAsset, RunPlan};
@@ -24,6 +24,9 @@ pub(super) struct Lane {
     pub(super) readers: Vec<(usize, usize)>,
     /// Assets with heads that go stale when this one changes, planned or not.
     pub(super) outdates: Vec<(AssetId, BoundMapping)>,
+    /// Steps that want a value which there will not be. They are skipped once all that they read has ended: if any of it
+    /// fails they fail, whichever came first.
+    pub(super) withheld: PartitionSet,
     /// Steps that run even if nothing that they read turns out to have changed. Grows as upstreams change.
     pub(super) certain: PartitionSet,
     pub(super) retry: Retry,
@@ -121,6 +124,7 @@ pub(super) fn lanes(plan: &RunPlan, graph: &AssetGraph, ids: &[AssetId]) -> Resu
             edges,
             readers: Vec::new(),
             outdates: outdated_by(graph, ix, ids, plan)?,
+            withheld: PartitionSet::new(),
             certain: planned.certain.clone(),
             retry: node.retry(),
             acts_outside: node.acts_outside(),
@@ -182,13 +186,4 @@ pub(super) enum UpstreamEnd {
 impl UpstreamEnd {
     /// All of them, what weighs most first.
     pub(super) const ALL: [Self; 4] = [Self::Failed, Self::Skipped, Self::Changed, Self::Unchanged];
-
-    /// True when a reader of this kind cannot run for want of the value.
-    pub(super) fn withholds_from(self, kind: InputKind) -> bool {
-        match self {
-            Self::Changed | Self::Unchanged => false,
-            Self::Skipped => kind == InputKind::Value,
-            Self::Failed => true,
-        }
-    }
 }

@@ -50,7 +50,7 @@ impl<'a> Parser<'a> {
         }
     }
 
-    /// `a or b`, `a, b`, `a b`. Stops at the end or before a `)`.
+    /// `a or b`, `a b`. Stops at the end or before a `)`.
     fn union(&mut self) -> Result<Expression> {
         let mut members = vec![self.intersection()?];
         loop {
@@ -59,17 +59,17 @@ impl<'a> Parser<'a> {
                 return Ok(Expression::of_many(members, Expression::Or));
             }
             // Without either, two terms stand side by side, which means the same.
-            let _ = self.take(',') || self.take_word("or");
+            let _ = self.take_word("or");
             members.push(self.intersection()?);
         }
     }
 
-    /// `a and b`.
+    /// `a and b`, `a,b`.
     fn intersection(&mut self) -> Result<Expression> {
         let mut members = vec![self.complement()?];
         loop {
             self.skip_spaces();
-            if !self.take_word("and") {
+            if !self.take(',') && !self.take_word("and") {
                 return Ok(Expression::of_many(members, Expression::And));
             }
             members.push(self.complement()?);

@@ -106,8 +106,8 @@ fn plus_signs_add_what_is_around() {
 fn not_binds_closer_than_and_and_that_closer_than_or() {
     for (selection, assets) in [
         ("raw stats", "raw stats"),
-        ("raw, stats", "raw stats"),
-        ("raw,stats or daily", "raw daily stats"),
+        ("raw, stats", ""),
+        ("raw,tag:daily or stats", "raw stats"),
         ("stats or tag:daily and not raw", "clean stats"),
         ("(stats or tag:daily) and not raw", "clean stats"),
         ("(stats or tag:daily) and raw", "raw"),

@@ -1,26 +1,77 @@
 //! Values to store: many of each type, told apart by number.
 
 use std::fmt;
+use std::sync::Arc;
 
 use flowstone_core::{AssetValue, TypeInfo, Value};
 use serde::{Deserialize, Serialize};
 
-/// A kind of values: equal numbers give equal values, other numbers other values, and a larger number a larger value.
+/// A kind of values, one for each number: equal numbers give equal values, others differ.
 ///
-/// Number 0 is the emptiest value that the type has.
-#[derive(Clone, Copy)]
+/// Number 0 is the emptiest value that the type has, and size grows with the number.
+#[derive(Clone)]
 pub struct Sample {
     ty: TypeInfo,
-    make: MakeValue,
+    make: Arc<dyn Fn(u64) -> Value + Send + Sync>,
     is_equal: fn(&Value, &Value) -> bool,
 }
 
-#[derive(Clone, Copy)]
-struct MakeValue(fn(fn(), u64) -> Value, fn());
-
 impl Sample {
-    /// The type of the values.
-    pub fn ty(&self) -> TypeInfo {
+    /// The values that `make` makes of numbers.
+    pub fn of<T: AssetValue + PartialEq>(make: impl Fn(u64) -> T + Send + Sync + 'static) -> Self {
+        Self {
+            ty: TypeInfo::of::<T>(),
+            make: Arc::new(move |number| Value::new(make(number))),
+            is_equal: |left, right| left.downcast_ref::<T>() == right.downcast_ref::<T>(),
+        }
+    }
+
+    /// Whole numbers, text and rows.
+    pub(super) fn usual() -> Vec<Self> {
+        vec![
+            Self::of(|number| number as i64),
+            Self::of(|number| "ü\0'\"".chars().cycle().take(number as usize).collect::<String>()),
+            Self::of(|number| (0..number).map(Row::numbered).collect::<Vec<Row>>()),
+        ]
+    }
+
+    pub(super) fn ty(&self) -> TypeInfo {
         self.ty
+    }
+
+    pub(super) fn value(&self, number: u64) -> Value {
+        (self.make)(number)
+    }
+
+    /// Refuses a value that is not the one with this number.
+    pub(super) fn check(&self, found: &Value, number: u64) {
+        assert!(found.ty() == self.ty, "a `{}` comes back as a `{}`", self.ty.name(), found.ty().name());
+        assert!((self.is_equal)(found, &self.value(number)), "`{}` number {number} comes back changed", self.ty.name());
+    }
+}
+
+impl fmt::Debug for Sample {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "Sample<{}>", self.ty.name())
+    }
+}
+
+/// A row as a user may have it.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+struct Row {
+    number: u64,
+    name: String,
+    share: f64,
+    note: Option<String>,
+}
+
+impl Row {
+    fn numbered(number: u64) -> Self {
+        Self {
+            number,
+            name: format!("row {number} — ü'\""),
+            share: number as f64 / 3.0,
+            note: (number % 3 == 0).then(|| "noted".to_owned()),
+        }
     }
 }

@@ -7,6 +7,7 @@ use std::collections::BTreeMap;
 
 use super::RunMachine;
 use crate::Result;
+use crate::asset::InputKind;
 use crate::partition::PartitionSet;
 use crate::run::StepState;
 use crate::run::lane::UpstreamEnd;
@@ -42,7 +43,7 @@ impl RunMachine {
         Ok(())
     }
 
-    /// Marks the steps of a reader that will run for certain now, and ends those that never will.
+    /// Marks the steps of a reader that will run for certain now, or not at all, and ends those that fail with it.
     fn mark(
         &mut self,
         (reader, edge): (usize, usize),
@@ -52,17 +53,16 @@ impl RunMachine {
     ) -> Result<()> {
         let lane = &mut self.lanes[reader];
         let edge = &lane.edges[edge];
-        if end == UpstreamEnd::Changed {
-            lane.certain.union_with(&edge.mapping.downstream_of(ended).intersect(&lane.plan.steps));
-        }
-        if end.withholds_from(edge.kind) {
-            let doomed = edge.mapping.downstream_of(ended).intersect(lane.steps.get(StepState::Blocked));
-            if end == UpstreamEnd::Failed {
+        let touched = || edge.mapping.downstream_of(ended).intersect(&lane.plan.steps);
+        match end {
+            UpstreamEnd::Failed => {
+                let doomed = touched().intersect(lane.steps.get(StepState::Blocked));
                 lane.steps.shift_to_dependency_failed(StepState::Blocked, &doomed)?;
-            } else {
-                lane.steps.shift(StepState::Blocked, StepState::Skipped, &doomed)?;
+                news.add(reader, end, &doomed);
             }
-            news.add(reader, end, &doomed);
+            UpstreamEnd::Skipped if edge.kind == InputKind::Value => lane.withheld.union_with(&touched()),
+            UpstreamEnd::Changed => lane.certain.union_with(&touched()),
+            UpstreamEnd::Skipped | UpstreamEnd::Unchanged => {}
         }
         Ok(())
     }
@@ -83,14 +83,19 @@ impl RunMachine {
         self.free(reader, &free, news)
     }
 
-    /// Steps that wait for nothing more become ready, or are left alone when nothing they read has changed.
+    /// Steps that wait for nothing more become ready, or are skipped for want of a value, or are left alone when nothing
+    /// that they read has changed.
     fn free(&mut self, number: usize, steps: &PartitionSet, news: &mut News) -> Result<()> {
         if steps.is_empty() {
             return Ok(());
         }
         let lane = &mut self.lanes[number];
-        let ready = steps.intersect(&lane.certain);
-        let unchanged = steps.difference(&lane.certain);
+        let withheld = steps.intersect(&lane.withheld);
+        let wanted = steps.difference(&withheld);
+        let ready = wanted.intersect(&lane.certain);
+        let unchanged = wanted.difference(&lane.certain);
+        lane.steps.shift(StepState::Blocked, StepState::Skipped, &withheld)?;
+        news.add(number, UpstreamEnd::Skipped, &withheld);
         if !ready.is_empty() {
             lane.steps.shift(StepState::Blocked, StepState::Ready, &ready)?;
             self.ready.insert(number);

@@ -237,7 +237,7 @@ impl Driver<'_> {
             StepState::Failed if steps.dependency_failed().contains(key.1) => failed && !ran,
             StepState::Failed => ran && !failed && !withheld && wanted,
             StepState::Skipped if ran => !failed && !withheld && wanted,
-            StepState::Skipped if withheld => true,
+            StepState::Skipped if withheld => !failed,
             StepState::Skipped => !failed && !wanted,
             StepState::Cancelled => run == RunState::Cancelled,
             StepState::Blocked | StepState::Ready | StepState::Running => false,
