@@ -36,8 +36,8 @@ mod run;
 
 pub use flowstone_core::asset;
 pub use flowstone_core::{
-    AssetKey, AssetValue, CodeVersion, DataVersion, Error, ErrorClass, ErrorKind, ErrorRecord, Result, ResultExt, RunId,
-    Version,
+    AssetKey, AssetValue, CodeVersion, DataVersion, Error, ErrorClass, ErrorKind, ErrorRecord, Result, ResultExt,
+    RunId, Version,
 };
 pub use flowstone_core::{clock, codec, coordinator, graph, io, memory, partition, pipeline, plan, reader, registry};
 pub use flowstone_core::{selection, store, telemetry};
@@ -60,3 +60,8 @@ pub use run::run;
 
 #[doc(hidden)]
 pub use flowstone_core::__private;
+
+/// Compiles the code of the README.
+#[cfg(all(doctest, feature = "cli", feature = "macros"))]
+#[doc = include_str!("../README.md")]
+struct Readme;

@@ -20,18 +20,31 @@ pub async fn run<T: AssetValue>(pipeline: &Pipeline, asset: &str) -> Result<T> {
     let graph = pipeline.graph();
     let target = graph.find(asset)?;
     if !graph.node(target).space().is_unit() {
-        return Err(Error::new(ErrorKind::OutOfRange, "it has partitions, so it has more than one value")
-            .code("asset_is_partitioned")
-            .during("run")
-            .about(format!("asset {asset}"))
-            .fix("start an `Engine`, run what you need, and load one partition"));
+        return Err(Error::new(
+            ErrorKind::OutOfRange,
+            "it has partitions, so it has more than one value",
+        )
+        .code("asset_is_partitioned")
+        .during("run")
+        .about(format!("asset {asset}"))
+        .fix("start an `Engine`, run what you need, and load one partition"));
     }
     let needed = graph.upstream_of(target, usize::MAX).into_iter().chain([target]);
     let assets = needed.map(|node| graph.node(node).key().clone()).collect();
     let targets = vec![graph.node(target).key().clone()];
-    let engine =
-        Engine::start(pipeline.clone(), Arc::new(MemoryStore::default()), EngineOptions::default()).await?;
-    let report = engine.run(RunRequest { assets, targets, ..RunRequest::default() }).await?;
+    let engine = Engine::start(
+        pipeline.clone(),
+        Arc::new(MemoryStore::default()),
+        EngineOptions::default(),
+    )
+    .await?;
+    let report = engine
+        .run(RunRequest {
+            assets,
+            targets,
+            ..RunRequest::default()
+        })
+        .await?;
     let value = match (report.state, report.error) {
         (RunState::Succeeded, _) => engine.load(asset, "").await,
         (_, Some(record)) => Err(record.into_error()),

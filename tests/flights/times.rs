@@ -24,7 +24,11 @@ fn every_row_of_january_becomes_one_flight_whose_instants_show_the_clock_times_o
         assert_eq!(raw.len(), clean.len() + cancelled.len());
         let flown = raw.iter().filter(|raw| raw.dep_time.is_some());
         for (raw, clean) in flown.zip(&clean) {
-            assert_eq!(clock(clean.dep, "America/New_York"), minute_of_day(&raw.dep_time), "{raw:?}");
+            assert_eq!(
+                clock(clean.dep, "America/New_York"),
+                minute_of_day(&raw.dep_time),
+                "{raw:?}"
+            );
             if let (Some(arr), Some(zone)) = (clean.arr, &clean.dest_zone) {
                 assert_eq!(clock(arr, zone), minute_of_day(&raw.arr_time), "{raw:?}");
                 assert!(clean.dep < arr && arr < clean.dep + 24.hours(), "{raw:?}");

@@ -60,7 +60,10 @@ pub struct Upstream {
 impl Upstream {
     /// The asset called `name`, with the partition mapping that the two partition spaces imply.
     pub fn new(name: impl Into<String>) -> Self {
-        Self { name: name.into(), mapping: None }
+        Self {
+            name: name.into(),
+            mapping: None,
+        }
     }
 
     /// Gives the partition mapping explicitly.
@@ -112,7 +115,10 @@ impl Asset {
         let place = Location::caller();
         Self {
             name: name.into(),
-            location: SourceLocation { file: place.file(), line: place.line() },
+            location: SourceLocation {
+                file: place.file(),
+                line: place.line(),
+            },
             description: None,
             group: None,
             tags: Vec::new(),
@@ -232,7 +238,10 @@ impl Asset {
 
 impl fmt::Debug for Asset {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.debug_struct("Asset").field("name", &self.name).field("location", &self.location).finish_non_exhaustive()
+        f.debug_struct("Asset")
+            .field("name", &self.name)
+            .field("location", &self.location)
+            .finish_non_exhaustive()
     }
 }
 
@@ -253,4 +262,3 @@ pub trait AssetDefinition {
     /// The definition.
     fn asset() -> Asset;
 }
-

@@ -112,7 +112,9 @@ impl Codec for Bincode {
         let config = bincode::config::standard().with_limit::<DECODED_LEN_MAX>();
         let mut decoder = bincode::serde::BorrowedSerdeDecoder::from_slice(body, config, ());
         let value = ty
-            .read(&mut <dyn erased_serde::Deserializer<'_>>::erase(decoder.as_deserializer()))
+            .read(&mut <dyn erased_serde::Deserializer<'_>>::erase(
+                decoder.as_deserializer(),
+            ))
             .map_err(|error| unreadable(self, ty, &error))?;
         Ok(value)
     }
@@ -158,10 +160,15 @@ impl Codec for Postcard {
 /// `Unsupported` when no built-in codec has that tag, `Corrupt` when there is no header.
 pub fn by_tag(bytes: &[u8]) -> Result<&'static dyn Codec> {
     const ALL: [&dyn Codec; 3] = [&Json, &Bincode, &Postcard];
-    let tag = *bytes.first().ok_or_else(|| Error::new(ErrorKind::Corrupt, "a stored value has no format tag"))?;
+    let tag = *bytes
+        .first()
+        .ok_or_else(|| Error::new(ErrorKind::Corrupt, "a stored value has no format tag"))?;
     ALL.into_iter().find(|codec| codec.tag() == tag).ok_or_else(|| {
-        Error::new(ErrorKind::Unsupported, format!("no codec of this build has the format tag {tag:#04x}"))
-            .code("codec_unknown_tag")
+        Error::new(
+            ErrorKind::Unsupported,
+            format!("no codec of this build has the format tag {tag:#04x}"),
+        )
+        .code("codec_unknown_tag")
     })
 }
 
@@ -194,9 +201,12 @@ fn unwritable(codec: &dyn Codec, value: &Value, error: &dyn std::fmt::Display) -
 
 fn unreadable(codec: &dyn Codec, ty: TypeInfo, error: &dyn std::fmt::Display) -> Error {
     let (format, ty) = (codec.name(), ty.name());
-    Error::new(ErrorKind::Corrupt, format!("the bytes are not a `{ty}` in {format}: {error}"))
-        .during("decode a value")
-        .fix("if the type changed since it was stored, materialize the asset again")
+    Error::new(
+        ErrorKind::Corrupt,
+        format!("the bytes are not a `{ty}` in {format}: {error}"),
+    )
+    .during("decode a value")
+    .fix("if the type changed since it was stored, materialize the asset again")
 }
 
 #[cfg(test)]
@@ -265,6 +275,9 @@ mod tests {
         let mut bytes = Json.encode(&Value::new(1_u8)).unwrap().to_vec();
         bytes[1] = 9;
 
-        assert_eq!(Json.decode(&bytes, TypeInfo::of::<u8>()).unwrap_err().kind(), ErrorKind::Unsupported);
+        assert_eq!(
+            Json.decode(&bytes, TypeInfo::of::<u8>()).unwrap_err().kind(),
+            ErrorKind::Unsupported
+        );
     }
 }

@@ -381,7 +381,10 @@ mod tests {
 
     #[test]
     fn it_reads_as_a_sentence_that_names_its_subject_once() {
-        let error = Error::new(ErrorKind::NotFound, "no such file").during("load").about("raw.csv").during("run");
+        let error = Error::new(ErrorKind::NotFound, "no such file")
+            .during("load")
+            .about("raw.csv")
+            .during("run");
 
         assert_eq!(error.to_string(), "failed to load raw.csv: no such file");
     }

@@ -134,7 +134,10 @@ impl Node {
 
 impl fmt::Debug for Node {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.debug_struct("Node").field("key", &self.key).field("inputs", &self.inputs).finish_non_exhaustive()
+        f.debug_struct("Node")
+            .field("key", &self.key)
+            .field("inputs", &self.inputs)
+            .finish_non_exhaustive()
     }
 }
 
@@ -163,7 +166,10 @@ impl AssetGraph {
 
     /// All assets with their places, upstream first.
     pub fn nodes(&self) -> impl DoubleEndedIterator<Item = (NodeIx, &Node)> + ExactSizeIterator {
-        self.nodes.iter().enumerate().map(|(index, node)| (node_ix(index), node))
+        self.nodes
+            .iter()
+            .enumerate()
+            .map(|(index, node)| (node_ix(index), node))
     }
 
     /// The asset called `name`.
@@ -177,7 +183,9 @@ impl AssetGraph {
 
     /// Everything upstream of `node`, itself excluded, up to `depth` steps away.
     pub fn upstream_of(&self, node: NodeIx, depth: usize) -> Vec<NodeIx> {
-        self.reach(node, depth, |node| node.inputs.iter().map(|input| input.upstream).collect())
+        self.reach(node, depth, |node| {
+            node.inputs.iter().map(|input| input.upstream).collect()
+        })
     }
 
     /// Everything downstream of `node`, itself excluded, up to `depth` steps away.
@@ -202,7 +210,10 @@ impl AssetGraph {
             }
             edge = beyond;
         }
-        (0..self.nodes.len()).filter(|index| seen[*index]).map(node_ix).collect()
+        (0..self.nodes.len())
+            .filter(|index| seen[*index])
+            .map(node_ix)
+            .collect()
     }
 }
 

@@ -145,7 +145,9 @@ impl FromStr for RunId {
 
     fn from_str(text: &str) -> Result<Self> {
         Uuid::parse_str(text).map(Self).map_err(|error| {
-            Error::new(ErrorKind::Invalid, error.to_string()).during("parse run id").about(format!("{text:?}"))
+            Error::new(ErrorKind::Invalid, error.to_string())
+                .during("parse run id")
+                .about(format!("{text:?}"))
         })
     }
 }
@@ -202,6 +204,9 @@ mod tests {
     fn an_asset_may_have_any_name_but_none() {
         assert_eq!(AssetKey::new("ünï/cödé'; DROP").unwrap().as_str(), "ünï/cödé'; DROP");
         assert_eq!(AssetKey::new("").unwrap_err().kind(), ErrorKind::Invalid);
-        assert_eq!(AssetKey::new("x".repeat(513)).unwrap_err().kind(), ErrorKind::LimitExceeded);
+        assert_eq!(
+            AssetKey::new("x".repeat(513)).unwrap_err().kind(),
+            ErrorKind::LimitExceeded
+        );
     }
 }

@@ -25,7 +25,7 @@ pub mod store;
 pub mod telemetry;
 mod value;
 
-pub use error::{Error, ErrorClass, ErrorKind, ErrorRecord, ResultExt, Result};
+pub use error::{Error, ErrorClass, ErrorKind, ErrorRecord, Result, ResultExt};
 pub use ids::{AssetId, AssetKey, ChunkNo, CodeVersion, DataVersion, Fence, RunId, Version};
 pub use value::{AssetValue, TypeInfo, Value};
 

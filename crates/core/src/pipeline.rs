@@ -66,7 +66,10 @@ impl Pipeline {
 
 impl fmt::Debug for Pipeline {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.debug_struct("Pipeline").field("name", &self.name()).field("assets", &self.graph().len()).finish_non_exhaustive()
+        f.debug_struct("Pipeline")
+            .field("name", &self.name())
+            .field("assets", &self.graph().len())
+            .finish_non_exhaustive()
     }
 }
 
@@ -140,7 +143,11 @@ impl PipelineBuilder {
     /// # Errors
     /// One error with every complaint, each with the asset, the place in the code and the fix.
     pub fn build(mut self) -> Result<Pipeline> {
-        if let Some(name) = self.default_io.as_deref().filter(|name| self.registry.io_named(name).is_none()) {
+        if let Some(name) = self
+            .default_io
+            .as_deref()
+            .filter(|name| self.registry.io_named(name).is_none())
+        {
             self.complaints.push(unknown_io(name, &self.registry), None);
         }
         let graph = AssetGraph::check(
@@ -166,5 +173,7 @@ pub(crate) fn unknown_io(name: &str, registry: &Registry) -> Error {
         Some(near) => format!("did you mean {near:?}?"),
         None => "install the plugin that registers it with `.plugin(…)`".to_owned(),
     };
-    Error::new(ErrorKind::NotFound, format!("no IO manager is called {name:?}")).code("io_unknown").fix(fix)
+    Error::new(ErrorKind::NotFound, format!("no IO manager is called {name:?}"))
+        .code("io_unknown")
+        .fix(fix)
 }

@@ -200,10 +200,16 @@ fn decode<T: for<'de> Deserialize<'de>>(format: [u8; 2], bytes: &[u8]) -> Result
         return Err(corrupt("it has no header".to_owned()));
     };
     if *found != format {
-        return Err(Error::new(ErrorKind::Unsupported, format!("its format is {found:?}, this build reads {format:?}")));
+        return Err(Error::new(
+            ErrorKind::Unsupported,
+            format!("its format is {found:?}, this build reads {format:?}"),
+        ));
     }
     let config = bincode::config::standard().with_limit::<{ crate::codec::DECODED_LEN_MAX }>();
-    let (value, read) =
-        bincode::serde::decode_from_slice(body, config).map_err(|error| corrupt(error.to_string()))?;
-    if read == body.len() { Ok(value) } else { Err(corrupt("bytes are left over".to_owned())) }
+    let (value, read) = bincode::serde::decode_from_slice(body, config).map_err(|error| corrupt(error.to_string()))?;
+    if read == body.len() {
+        Ok(value)
+    } else {
+        Err(corrupt("bytes are left over".to_owned()))
+    }
 }

@@ -46,9 +46,11 @@ impl Registry {
     pub fn io(&mut self, name: impl Into<String>, factory: Arc<dyn IoFactory>) -> Result<()> {
         let name = name.into();
         if self.io.contains_key(&name) {
-            return Err(Error::new(ErrorKind::Conflict, format!("two IO managers are called {name:?}"))
-                .code("io_name_taken")
-                .fix("give one of them another name"));
+            return Err(
+                Error::new(ErrorKind::Conflict, format!("two IO managers are called {name:?}"))
+                    .code("io_name_taken")
+                    .fix("give one of them another name"),
+            );
         }
         self.io.insert(name, factory);
         Ok(())
@@ -93,10 +95,17 @@ impl Resources {
     /// # Errors
     /// `NotFound` when the pipeline has none; `build` rules that out for declared arguments.
     pub fn get<T: Send + Sync + 'static>(&self) -> Result<Arc<T>> {
-        let found = self.by_type.get(&TypeId::of::<T>()).cloned().and_then(|any| any.downcast().ok());
+        let found = self
+            .by_type
+            .get(&TypeId::of::<T>())
+            .cloned()
+            .and_then(|any| any.downcast().ok());
         found.ok_or_else(|| {
-            Error::new(ErrorKind::NotFound, format!("no resource of type `{}`", std::any::type_name::<T>()))
-                .code("resource_missing")
+            Error::new(
+                ErrorKind::NotFound,
+                format!("no resource of type `{}`", std::any::type_name::<T>()),
+            )
+            .code("resource_missing")
         })
     }
 }

@@ -109,7 +109,10 @@ impl<T: AssetValue> Carried for T {
 impl Value {
     /// Carries `value`.
     pub fn new<T: AssetValue>(value: T) -> Self {
-        Self { ty: TypeInfo::of::<T>(), inner: Arc::new(value) }
+        Self {
+            ty: TypeInfo::of::<T>(),
+            inner: Arc::new(value),
+        }
     }
 
     /// The type of the value.
@@ -122,7 +125,10 @@ impl Value {
     /// # Errors
     /// `TypeMismatch` when it is of another type.
     pub fn shared<T: AssetValue>(&self) -> Result<Arc<T>> {
-        Arc::clone(&self.inner).as_any().downcast().map_err(|_| mismatch::<T>(self.ty))
+        Arc::clone(&self.inner)
+            .as_any()
+            .downcast()
+            .map_err(|_| mismatch::<T>(self.ty))
     }
 
     /// The value as a `T`: moved out when this is the only holder, else cloned.
@@ -148,7 +154,11 @@ impl Value {
 
 fn mismatch<T>(found: TypeInfo) -> Error {
     let (wanted, found) = (std::any::type_name::<T>(), found.name());
-    Error::new(ErrorKind::TypeMismatch, format!("the value is a `{found}`, not a `{wanted}`")).code("value_type")
+    Error::new(
+        ErrorKind::TypeMismatch,
+        format!("the value is a `{found}`, not a `{wanted}`"),
+    )
+    .code("value_type")
 }
 
 impl fmt::Debug for Value {

@@ -16,7 +16,11 @@ use crate::worker::{self, Order};
 
 pub(crate) enum DispatcherMessage {
     /// A run could use so many more workers.
-    Want { run: RunId, actor: ActorRef<RunMessage>, count: usize },
+    Want {
+        run: RunId,
+        actor: ActorRef<RunMessage>,
+        count: usize,
+    },
     /// A worker is free again.
     Free(Worker),
     /// A worker hangs and was given up; another takes its place.
@@ -51,13 +55,19 @@ impl Slot {
     }
 
     fn worker(&self) -> &Worker {
-        self.worker.as_ref().expect("a slot holds its worker until it is dropped")
+        self.worker
+            .as_ref()
+            .expect("a slot holds its worker until it is dropped")
     }
 }
 
 impl Drop for Slot {
     fn drop(&mut self) {
-        if let Some(worker) = self.worker.take().filter(|worker| !worker.given_up.load(Ordering::Acquire)) {
+        if let Some(worker) = self
+            .worker
+            .take()
+            .filter(|worker| !worker.given_up.load(Ordering::Acquire))
+        {
             drop(self.home.cast(DispatcherMessage::Free(worker)));
         }
     }
@@ -79,7 +89,11 @@ impl DispatcherHandle {
         let waiting_runs = Arc::new(AtomicUsize::new(0));
         let arguments = (workers, Arc::clone(&waiting_runs));
         let (actor, _) = Actor::spawn_linked(None, Dispatcher, arguments, supervisor.clone()).await?;
-        Ok(Self { actor, workers, waiting_runs })
+        Ok(Self {
+            actor,
+            workers,
+            waiting_runs,
+        })
     }
 
     /// True when a run waits for a worker, besides the one that asks if it waits itself.
@@ -107,7 +121,11 @@ impl Actor for Dispatcher {
         (workers, waiting_runs): (usize, Arc<AtomicUsize>),
     ) -> Result<DispatcherState, ActorProcessingErr> {
         let free = std::iter::repeat_with(hire).take(workers).collect();
-        Ok(DispatcherState { free, wanted: VecDeque::new(), waiting_runs })
+        Ok(DispatcherState {
+            free,
+            wanted: VecDeque::new(),
+            waiting_runs,
+        })
     }
 
     async fn handle(
@@ -139,7 +157,10 @@ impl DispatcherState {
         while !self.wanted.is_empty() {
             let Some(worker) = self.free.pop() else { return };
             let (run, actor, count) = self.wanted.pop_front().expect("somebody waits");
-            let slot = Slot { worker: Some(worker), home: home.clone() };
+            let slot = Slot {
+                worker: Some(worker),
+                home: home.clone(),
+            };
             // A run that is gone drops the slot with the message, which brings it back.
             if actor.cast(RunMessage::Granted(slot)).is_ok() && count > 1 {
                 self.wanted.push_back((run, actor, count - 1));
@@ -151,5 +172,8 @@ impl DispatcherState {
 fn hire() -> Worker {
     let (orders, inbox) = mpsc::channel(1);
     tokio::spawn(worker::work(inbox));
-    Worker { orders, given_up: Arc::new(AtomicBool::new(false)) }
+    Worker {
+        orders,
+        given_up: Arc::new(AtomicBool::new(false)),
+    }
 }

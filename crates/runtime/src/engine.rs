@@ -71,10 +71,17 @@ impl Shared {
     pub(crate) async fn report(&self, run: RunId) -> Result<RunReport> {
         let row = self.store.run(run).await?;
         let row = row.ok_or_else(|| Error::new(ErrorKind::NotFound, format!("there is no run {run}")))?;
-        let failures = self.store.failures(run).await?.into_iter().filter(|failure| failure.is_final);
+        let failures = self
+            .store
+            .failures(run)
+            .await?
+            .into_iter()
+            .filter(|failure| failure.is_final);
         let failures = failures.map(|failure| {
             let node = self.ids.iter().position(|id| *id == failure.asset);
-            let node = node.and_then(|index| self.pipeline.graph().nodes().nth(index)).map(|(_, node)| node);
+            let node = node
+                .and_then(|index| self.pipeline.graph().nodes().nth(index))
+                .map(|(_, node)| node);
             FailedStep {
                 asset: node.map_or_else(unknown_asset, |node| node.key().clone()),
                 partition: failure.partition,
@@ -85,7 +92,14 @@ impl Shared {
         });
         let failures = failures.collect();
         let elapsed = row.moved_at.duration_since(row.created_at).unsigned_abs();
-        Ok(RunReport { run, state: row.state, counts: row.counts, error: row.error, failures, elapsed })
+        Ok(RunReport {
+            run,
+            state: row.state,
+            counts: row.counts,
+            error: row.error,
+            failures,
+            elapsed,
+        })
     }
 }
 
@@ -131,13 +145,26 @@ impl Engine {
     pub async fn start(pipeline: Pipeline, store: Arc<dyn Store>, options: EngineOptions) -> Result<Self> {
         let io = open_io(&pipeline, &options)?;
         let nodes = pipeline.graph().nodes();
-        let declared: Vec<_> = nodes.map(|(_, node)| (node.key().clone(), node.space().clone())).collect();
+        let declared: Vec<_> = nodes
+            .map(|(_, node)| (node.key().clone(), node.space().clone()))
+            .collect();
         let ids = store.declare_assets(&declared).await.during("declare the assets")?;
         let (started, ready) = oneshot::channel();
-        let arguments = SupervisorArguments { pipeline, ids, io, store, options, started };
+        let arguments = SupervisorArguments {
+            pipeline,
+            ids,
+            io,
+            store,
+            options,
+            started,
+        };
         let (supervisor, _) = Actor::spawn(None, Supervisor, arguments).await.map_err(not_started)?;
         let shared = ready.await.map_err(not_started)?;
-        let mut engine = Self { shared, supervisor, recovered: Vec::new() };
+        let mut engine = Self {
+            shared,
+            supervisor,
+            recovered: Vec::new(),
+        };
         engine.recovered = engine.call(|answer| SupervisorMessage::Recover { answer }).await?;
         Ok(engine)
     }
@@ -176,7 +203,11 @@ impl Engine {
     /// # Errors
     /// What planning says, before anything is written; what the store says.
     pub async fn submit(&self, request: RunRequest) -> Result<RunHandle> {
-        self.call(|answer| SupervisorMessage::Submit { request: Box::new(request), answer }).await
+        self.call(|answer| SupervisorMessage::Submit {
+            request: Box::new(request),
+            answer,
+        })
+        .await
     }
 
     /// Starts a run and waits for its end.
@@ -204,14 +235,20 @@ impl Engine {
         let graph = self.pipeline().graph();
         let ix = graph.find(asset)?;
         let node = graph.node(ix);
-        let index = if node.space().is_unit() && partition.is_empty() { 0 } else { node.space().parse(partition)? };
+        let index = if node.space().is_unit() && partition.is_empty() {
+            0
+        } else {
+            node.space().parse(partition)?
+        };
         let about = || format!("{asset} {partition}").trim_end().to_owned();
         if !node.output().is::<T>() {
             let (made, wanted) = (node.output().name(), TypeInfo::of::<T>().name());
-            return Err(Error::new(ErrorKind::TypeMismatch, format!("it is a `{made}`, not a `{wanted}`"))
-                .code("value_type")
-                .during("load")
-                .about(about()));
+            return Err(
+                Error::new(ErrorKind::TypeMismatch, format!("it is a `{made}`, not a `{wanted}`"))
+                    .code("value_type")
+                    .during("load")
+                    .about(about()),
+            );
         }
         let id = self.shared.ids[ix.index()];
         let head = self.shared.store.materialization(id, index, None).await?;
@@ -244,7 +281,7 @@ impl Engine {
     ) -> Result<T> {
         match self.supervisor.call(message, None).await {
             Ok(CallResult::Success(answer)) => answer,
-            _ => Err(Error::new(ErrorKind::Cancelled, "the engine has stopped").code("engine_stopped")),
+            _ => Err(self.shared.ledger.closed()),
         }
     }
 }
@@ -257,7 +294,9 @@ impl Drop for Engine {
 
 impl std::fmt::Debug for Engine {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
-        f.debug_struct("Engine").field("pipeline", self.pipeline()).finish_non_exhaustive()
+        f.debug_struct("Engine")
+            .field("pipeline", self.pipeline())
+            .finish_non_exhaustive()
     }
 }
 
@@ -274,16 +313,24 @@ fn open_io(pipeline: &Pipeline, options: &EngineOptions) -> Result<Vec<Arc<dyn I
         let factory = match name {
             None => &options.default_io,
             Some(name) => pipeline.registry().io_named(name).ok_or_else(|| {
-                Error::new(ErrorKind::Internal, format!("IO manager {name:?} was checked and is not there"))
+                Error::new(
+                    ErrorKind::Internal,
+                    format!("IO manager {name:?} was checked and is not there"),
+                )
             })?,
         };
         if name.is_none() {
-            factory.accepts(node.output()).map_err(|error| error.about(format!("asset {}", node.key())))?;
+            factory
+                .accepts(node.output())
+                .map_err(|error| error.about(format!("asset {}", node.key())))?;
         }
         let manager = match opened.get(&name) {
             Some(manager) => Arc::clone(manager),
             None => {
-                let manager = factory.open(&options.io).during("open IO manager").about(name.unwrap_or("default"))?;
+                let manager = factory
+                    .open(&options.io)
+                    .during("open IO manager")
+                    .about(name.unwrap_or("default"))?;
                 opened.insert(name, Arc::clone(&manager));
                 manager
             }

@@ -83,7 +83,10 @@ impl RunHandle {
     /// What the store says; `Cancelled` when the engine is gone.
     pub async fn cancel(&self) -> Result<()> {
         let (answer, answered) = oneshot::channel();
-        drop(self.supervisor.cast(SupervisorMessage::Cancel { run: self.run, answer }));
+        drop(
+            self.supervisor
+                .cast(SupervisorMessage::Cancel { run: self.run, answer }),
+        );
         answered.await.unwrap_or_else(|_| self.ended_or(gone()))
     }
 
@@ -129,7 +132,10 @@ impl RunHandle {
 
 impl std::fmt::Debug for RunHandle {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
-        f.debug_struct("RunHandle").field("run", &self.run).field("progress", &self.progress()).finish()
+        f.debug_struct("RunHandle")
+            .field("run", &self.run)
+            .field("progress", &self.progress())
+            .finish()
     }
 }
 

@@ -33,7 +33,11 @@ impl LaneInputs {
             Some(planned) => planned.find(upstream),
             None => (None, Version::NONE),
         };
-        let version = if version == Version::NONE { input.pinned.get(upstream) } else { version };
+        let version = if version == Version::NONE {
+            input.pinned.get(upstream)
+        } else {
+            version
+        };
         if version == Version::NONE {
             return Ok(None);
         }
@@ -44,17 +48,19 @@ impl LaneInputs {
         input.io.load(&stored, input.ty).await.map(Some)
     }
 
-    async fn look_up(
-        &self,
-        input: &InputScope,
-        upstream: u64,
-        version: Version,
-    ) -> Result<flowstone_core::io::Stored> {
-        let found = self.0.store.materialization(input.asset, upstream, Some(version)).await?;
+    async fn look_up(&self, input: &InputScope, upstream: u64, version: Version) -> Result<flowstone_core::io::Stored> {
+        let found = self
+            .0
+            .store
+            .materialization(input.asset, upstream, Some(version))
+            .await?;
         found.map(|made| made.stored).ok_or_else(|| {
-            Error::new(ErrorKind::NotFound, format!("version {version} of a pinned input is not in the ledger"))
-                .code("input_missing")
-                .fix("materialize the upstream again")
+            Error::new(
+                ErrorKind::NotFound,
+                format!("version {version} of a pinned input is not in the ledger"),
+            )
+            .code("input_missing")
+            .fix("materialize the upstream again")
         })
     }
 }

@@ -138,7 +138,11 @@ pub(crate) fn lane_scopes(run: RunId, plan: &RunPlan, shared: &Shared) -> Result
             io: Arc::clone(&shared.io[ix.index()]),
             store: Arc::clone(&shared.store),
             inputs,
-            outputs: Arc::new(LaneOutputs { base: planned.base.clone(), is_read, made: Mutex::default() }),
+            outputs: Arc::new(LaneOutputs {
+                base: planned.base.clone(),
+                is_read,
+                made: Mutex::default(),
+            }),
             body: node.body().clone(),
             deadline: node.deadline(),
             cancel_grace: shared.cancel_grace,

@@ -21,8 +21,12 @@ const QUEUE_LEN_MAX: usize = 1024;
 /// How many entries go into one commit.
 const GROUP_LEN_MAX: usize = 512;
 /// The waits between tries when the store fails in a way that may pass.
-const STORE_RETRIES: [Duration; 4] =
-    [Duration::from_millis(50), Duration::from_millis(250), Duration::from_secs(1), Duration::from_secs(3)];
+const STORE_RETRIES: [Duration; 4] = [
+    Duration::from_millis(50),
+    Duration::from_millis(250),
+    Duration::from_secs(1),
+    Duration::from_secs(3),
+];
 
 /// Whom to tell that an entry is on disk. The run's actor hears of every record that was refused.
 pub(crate) enum Receipt {
@@ -62,7 +66,11 @@ impl LedgerHandle {
     /// Commits `records` and waits until they are on disk.
     pub(crate) async fn commit(&self, records: Vec<Record>) -> Result<()> {
         let (sender, receipt) = oneshot::channel();
-        self.permit().await?.send(Entry { records, run: None, receipt: Receipt::Once(sender) });
+        self.permit().await?.send(Entry {
+            records,
+            run: None,
+            receipt: Receipt::Once(sender),
+        });
         receipt.await.map_err(|_| self.closed())?
     }
 
@@ -75,7 +83,7 @@ impl LedgerHandle {
     pub(crate) fn closed(&self) -> Error {
         match &*self.failure.borrow() {
             Some(record) => record.clone().into_error(),
-            None => Error::new(ErrorKind::Cancelled, "the engine is stopping"),
+            None => Error::new(ErrorKind::Cancelled, "the engine has stopped").code("engine_stopped"),
         }
     }
 }
@@ -83,9 +91,8 @@ impl LedgerHandle {
 /// The actor: owns the writing task, so that the tree of actors knows when it is gone.
 pub(crate) struct Ledger;
 
-pub(crate) struct LedgerState {
-    writer: Option<JoinHandle<()>>,
-}
+/// The writing task, which ends with its actor.
+pub(crate) struct LedgerState(JoinHandle<()>);
 
 pub(crate) struct LedgerArguments {
     store: Arc<dyn Store>,
@@ -97,7 +104,13 @@ pub(crate) struct LedgerArguments {
 pub(crate) fn ledger(store: Arc<dyn Store>) -> (LedgerHandle, LedgerArguments) {
     let (sender, queue) = mpsc::channel(QUEUE_LEN_MAX);
     let (failure, health) = watch::channel(None);
-    (LedgerHandle { queue: sender, failure: health }, LedgerArguments { store, queue, failure })
+    (
+        LedgerHandle {
+            queue: sender,
+            failure: health,
+        },
+        LedgerArguments { store, queue, failure },
+    )
 }
 
 impl Actor for Ledger {
@@ -114,14 +127,13 @@ impl Actor for Ledger {
             write(&*store, queue, &failure).await;
             myself.stop(None);
         });
-        Ok(LedgerState { writer: Some(writer) })
+        Ok(LedgerState(writer))
     }
+}
 
-    async fn post_stop(&self, _: ActorRef<()>, state: &mut LedgerState) -> Result<(), ActorProcessingErr> {
-        if let Some(writer) = state.writer.take() {
-            writer.abort();
-        }
-        Ok(())
+impl Drop for LedgerState {
+    fn drop(&mut self) {
+        self.0.abort();
     }
 }
 

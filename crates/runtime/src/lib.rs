@@ -3,6 +3,7 @@
 //! They receive, ask core, and perform what core decides; every choice about steps, chunks and runs is taken there.
 //! This crate alone knows `ractor`. See `ARCHITECTURE.md` for the tree of actors.
 
+mod alarm;
 mod dispatcher;
 mod engine;
 mod handle;

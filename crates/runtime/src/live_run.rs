@@ -42,10 +42,21 @@ pub(crate) struct LiveRun {
 struct Core {
     machine: RunMachine,
     running: HashMap<ChunkId, Running>,
-    is_draining: bool,
+    stage: Stage,
     /// True while the actor knows that more workers would be of use.
     has_nudged: bool,
     published_at: Instant,
+}
+
+/// Whether a run takes up more work.
+#[derive(Clone, Copy, PartialEq, Eq)]
+enum Stage {
+    /// It does.
+    Going,
+    /// It only ends what runs.
+    Draining,
+    /// Its actor is gone: nothing that its workers say counts any more.
+    Abandoned,
 }
 
 /// A chunk that a worker has.
@@ -84,11 +95,19 @@ impl LiveRun {
         let core = Core {
             machine,
             running: HashMap::new(),
-            is_draining: false,
+            stage: Stage::Going,
             has_nudged: false,
             published_at: Instant::now(),
         };
-        Self { run, lanes, shared, progress, actor: OnceLock::new(), is_waiting: AtomicBool::new(false), core: Mutex::new(core) }
+        Self {
+            run,
+            lanes,
+            shared,
+            progress,
+            actor: OnceLock::new(),
+            is_waiting: AtomicBool::new(false),
+            core: Mutex::new(core),
+        }
     }
 
     /// Names the actor that hears of what is special; once, before anything else.
@@ -109,12 +128,20 @@ impl LiveRun {
 
     /// Takes in that steps ended, and goes on with the same chunk.
     pub(crate) async fn progressed(&self, chunk: ChunkId, fence: Fence, ended: Vec<StepEnded>) {
-        self.take_in(RunEvent::StepsEnded { chunk, fence, ended, is_over: false }).await;
+        self.take_in(RunEvent::StepsEnded {
+            chunk,
+            fence,
+            ended,
+            is_over: false,
+        })
+        .await;
     }
 
     /// Takes in what happened and performs what follows.
     pub(crate) async fn take_in(&self, event: RunEvent) {
-        let Ok(permit) = self.shared.ledger.permit().await else { return };
+        let Ok(permit) = self.shared.ledger.permit().await else {
+            return;
+        };
         let mut core = self.core();
         self.apply(&mut core, event, permit);
     }
@@ -140,12 +167,21 @@ impl LiveRun {
         let is_first = over.is_none();
         if let Some(Over { chunk, fence, ended }) = over {
             core.running.remove(&chunk);
-            let event = RunEvent::StepsEnded { chunk, fence, ended, is_over: true };
+            let event = RunEvent::StepsEnded {
+                chunk,
+                fence,
+                ended,
+                is_over: true,
+            };
             let effects = self.decide(&mut core, event)?;
             records = self.perform_but_commit(&mut core, effects);
         }
-        let may_go_on = is_first || !self.shared.dispatcher.is_contended(self.is_waiting.load(Ordering::Relaxed));
-        let claimed = if may_go_on && !core.is_draining && !core.machine.is_over() {
+        let may_go_on = is_first
+            || !self
+                .shared
+                .dispatcher
+                .is_contended(self.is_waiting.load(Ordering::Relaxed));
+        let claimed = if may_go_on && core.stage == Stage::Going && !core.machine.is_over() {
             self.claim(&mut core, &mut records, given_up)
         } else {
             None
@@ -153,7 +189,13 @@ impl LiveRun {
         let (claimed, receipt) = match claimed {
             Some(claimed) if claimed.work.after_commit => {
                 let (sender, committed) = oneshot::channel();
-                (Some(Claimed { committed: Some(committed), ..claimed }), Receipt::Once(sender))
+                (
+                    Some(Claimed {
+                        committed: Some(committed),
+                        ..claimed
+                    }),
+                    Receipt::Once(sender),
+                )
             }
             other => (other, self.end_receipt(&core)),
         };
@@ -164,7 +206,9 @@ impl LiveRun {
     }
 
     fn claim(&self, core: &mut Core, records: &mut Vec<Record>, given_up: &Arc<AtomicBool>) -> Option<Claimed> {
-        let event = RunEvent::SlotFree { workers: self.shared.dispatcher.workers };
+        let event = RunEvent::SlotFree {
+            workers: self.shared.dispatcher.workers,
+        };
         let mut claimed = None;
         for effect in self.decide(core, event)? {
             match effect {
@@ -180,7 +224,11 @@ impl LiveRun {
                         self.tell(RunMessage::LookAtDeadlinesAfter(deadline));
                     }
                     core.running.insert(work.id, running.clone());
-                    claimed = Some(Claimed { work, running, committed: None });
+                    claimed = Some(Claimed {
+                        work,
+                        running,
+                        committed: None,
+                    });
                 }
                 other => drop(self.perform_but_commit(core, vec![other])),
             }
@@ -196,9 +244,9 @@ impl LiveRun {
         }
     }
 
-    /// Asks the machine; nothing if the run is over or the report comes too late.
+    /// Asks the machine; nothing if the run is over or abandoned, or the report comes too late.
     fn decide(&self, core: &mut Core, event: RunEvent) -> Option<Vec<RunEffect>> {
-        if core.machine.is_over() {
+        if core.machine.is_over() || core.stage == Stage::Abandoned {
             return None;
         }
         match core.machine.apply(event, self.shared.clock.now()) {
@@ -240,18 +288,26 @@ impl LiveRun {
 
     /// When the machine is over, the actor must hear that its last records are on disk.
     fn end_receipt(&self, core: &Core) -> Receipt {
-        if core.machine.is_over() { Receipt::End(core.machine.state()) } else { Receipt::None }
+        if core.machine.is_over() {
+            Receipt::End(core.machine.state())
+        } else {
+            Receipt::None
+        }
     }
 
     fn queue(&self, permit: Permit<'_>, records: Vec<Record>, receipt: Receipt) {
         if !records.is_empty() {
-            permit.send(Entry { records, run: self.actor.get().cloned(), receipt });
+            permit.send(Entry {
+                records,
+                run: self.actor.get().cloned(),
+                receipt,
+            });
         }
     }
 
     /// Lets the actor ask for workers when there is more to do than those here can take.
     fn nudge(&self, core: &mut Core) {
-        if !core.has_nudged && !core.is_draining && core.machine.wants(1) > 0 {
+        if !core.has_nudged && core.stage == Stage::Going && core.machine.wants(1) > 0 {
             core.has_nudged = true;
             self.tell(RunMessage::NeedWorkers);
         }
@@ -262,10 +318,12 @@ impl LiveRun {
         let mut core = self.core();
         core.has_nudged = false;
         let workers = self.shared.dispatcher.workers;
-        if core.is_draining {
+        if core.stage != Stage::Going {
             return 0;
         }
-        core.machine.wants(workers).min(workers.saturating_sub(core.running.len()))
+        core.machine
+            .wants(workers)
+            .min(workers.saturating_sub(core.running.len()))
     }
 
     /// Notes whether this run waits for more workers.
@@ -290,26 +348,41 @@ impl LiveRun {
         } else {
             Receipt::Once(answer)
         };
-        permit.send(Entry { records, run: self.actor.get().cloned(), receipt });
+        permit.send(Entry {
+            records,
+            run: self.actor.get().cloned(),
+            receipt,
+        });
         self.publish(&mut core);
     }
 
     /// Starts nothing more; gives what the workers have.
     pub(crate) fn drain(&self) -> Vec<Running> {
         let mut core = self.core();
-        core.is_draining = true;
+        core.stage = Stage::Draining;
         core.running.values().cloned().collect()
     }
 
-    /// True when the run was drained and nothing of it runs.
+    /// Asks what runs to end, and hears nothing of it any more.
+    pub(crate) fn abandon(&self) {
+        let mut core = self.core();
+        core.stage = Stage::Abandoned;
+        core.running.values().for_each(|running| running.cancel.cancel());
+    }
+
+    /// True when the run was drained, nothing of it runs, and it stays open.
     pub(crate) fn is_drained(&self) -> bool {
         let core = self.core();
-        core.is_draining && core.running.is_empty()
+        core.stage == Stage::Draining && core.running.is_empty() && !core.machine.is_over()
     }
 
     /// What the workers have.
     pub(crate) fn running(&self) -> Vec<(ChunkId, Running)> {
-        self.core().running.iter().map(|(chunk, running)| (*chunk, running.clone())).collect()
+        self.core()
+            .running
+            .iter()
+            .map(|(chunk, running)| (*chunk, running.clone()))
+            .collect()
     }
 
     /// Takes a chunk from its worker, who is given up.
@@ -330,7 +403,10 @@ impl LiveRun {
         if core.published_at.elapsed() >= PROGRESS_AFTER && !core.machine.is_over() {
             core.published_at = Instant::now();
             let counts: RunCounts = core.machine.counts();
-            self.progress.send_replace(RunProgress { state: core.machine.state(), counts });
+            self.progress.send_replace(RunProgress {
+                state: core.machine.state(),
+                counts,
+            });
         }
     }
 }

@@ -44,5 +44,11 @@ pub(crate) async fn plan_with(
             }
         }
     }
-    Planner { graph, ids, statuses: &statuses, now }.plan(request)
+    Planner {
+        graph,
+        ids,
+        statuses: &statuses,
+        now,
+    }
+    .plan(request)
 }

@@ -13,9 +13,13 @@ use ractor::{Actor, ActorProcessingErr, ActorRef};
 use tokio::sync::oneshot;
 use tracing::{info, warn};
 
+use crate::alarm::Alarm;
 use crate::dispatcher::{DispatcherMessage, Slot};
 use crate::live_run::LiveRun;
 use crate::worker::{Order, overdue};
+
+/// Looks at deadlines are at least so far apart.
+const LOOKS_APART: Duration = Duration::from_millis(1);
 
 pub(crate) enum RunMessage {
     /// More workers would be of use.
@@ -40,8 +44,12 @@ pub(crate) enum RunMessage {
     LookAtDeadlines,
     /// Somebody asks for the run to end; answered once that is on disk.
     Cancel(oneshot::Sender<Result<()>>),
+    /// What was asked to end had its time: workers that still do not are given up.
+    GraceOver,
     /// The engine stops: nothing more is started, and the run stays open.
     Drain,
+    /// The engine waits no longer for what runs.
+    DrainOver,
 }
 
 /// What a run actor starts with.
@@ -56,6 +64,8 @@ pub(crate) struct RunActorState {
     live: Arc<LiveRun>,
     /// Workers that were asked for and have not come.
     asked: usize,
+    retries: Alarm,
+    deadlines: Alarm,
 }
 
 impl Actor for RunActor {
@@ -71,7 +81,12 @@ impl Actor for RunActor {
         live.belongs_to(myself);
         info!(run_id = %live.run, "run started");
         live.begin(first).await.map_err(|error| failed(&error))?;
-        Ok(RunActorState { live: Arc::new(live), asked: 0 })
+        Ok(RunActorState {
+            live: Arc::new(live),
+            asked: 0,
+            retries: Alarm::default(),
+            deadlines: Alarm::default(),
+        })
     }
 
     async fn handle(
@@ -89,9 +104,7 @@ impl Actor for RunActor {
             }
             RunMessage::WorkerDied { chunk, fence } => {
                 warn!(run_id = %live.run, ?chunk, "a worker died");
-                if live.give_up(chunk) {
-                    drop(live.shared.dispatcher.actor.cast(DispatcherMessage::Replace));
-                }
+                state.give_up(chunk);
                 live.take_in(RunEvent::WorkerDied { chunk, fence }).await;
             }
             RunMessage::Ended(end) => {
@@ -102,15 +115,35 @@ impl Actor for RunActor {
             RunMessage::Refused(error) => return Err(failed(&error)),
             RunMessage::WakeAt(due) => {
                 let wait = Duration::try_from(due.duration_since(live.shared.clock.now())).unwrap_or_default();
-                myself.send_after(wait, || RunMessage::RetriesDue);
+                state.retries.set(wait, &myself, || RunMessage::RetriesDue);
             }
-            RunMessage::RetriesDue => live.take_in(RunEvent::RetriesDue).await,
+            RunMessage::RetriesDue => {
+                state.retries.rang();
+                live.take_in(RunEvent::RetriesDue).await;
+            }
             RunMessage::LookAtDeadlinesAfter(wait) => {
-                myself.send_after(wait, || RunMessage::LookAtDeadlines);
+                state
+                    .deadlines
+                    .set(wait.max(LOOKS_APART), &myself, || RunMessage::LookAtDeadlines);
             }
             RunMessage::LookAtDeadlines => state.look_at_deadlines(&myself).await,
-            RunMessage::Cancel(answer) => live.cancel(answer).await,
-            RunMessage::Drain => state.drain(),
+            RunMessage::Cancel(answer) => {
+                live.cancel(answer).await;
+                myself.send_after(2 * live.shared.cancel_grace, || RunMessage::GraceOver);
+            }
+            RunMessage::GraceOver => {
+                for (chunk, running) in live.running() {
+                    warn!(run_id = %live.run, ?chunk, "a worker does not end and is given up");
+                    state.give_up(chunk);
+                    live.take_in(RunEvent::WorkerDied {
+                        chunk,
+                        fence: running.fence,
+                    })
+                    .await;
+                }
+            }
+            RunMessage::Drain => state.drain(&myself),
+            RunMessage::DrainOver => myself.stop(None),
         }
         state.ask_for_workers(&myself);
         if state.live.is_drained() {
@@ -118,13 +151,19 @@ impl Actor for RunActor {
         }
         Ok(())
     }
+}
 
-    async fn post_stop(&self, _: ActorRef<RunMessage>, state: &mut RunActorState) -> Result<(), ActorProcessingErr> {
-        let live = &state.live;
-        // Workers that still have something of a run that nobody looks after end it, unheard.
-        live.drain().iter().for_each(|running| running.cancel.cancel());
-        drop(live.shared.dispatcher.actor.cast(DispatcherMessage::Forget(live.run)));
-        Ok(())
+impl Drop for RunActorState {
+    /// However the actor ends: what its workers still have of a run that nobody looks after ends unheard.
+    fn drop(&mut self) {
+        self.live.abandon();
+        drop(
+            self.live
+                .shared
+                .dispatcher
+                .actor
+                .cast(DispatcherMessage::Forget(self.live.run)),
+        );
     }
 }
 
@@ -133,7 +172,11 @@ impl RunActorState {
         let useful = self.live.wants();
         if useful > self.asked {
             let count = useful - self.asked;
-            let want = DispatcherMessage::Want { run: self.live.run, actor: myself.clone(), count };
+            let want = DispatcherMessage::Want {
+                run: self.live.run,
+                actor: myself.clone(),
+                count,
+            };
             if self.live.shared.dispatcher.actor.cast(want).is_ok() {
                 self.asked += count;
             }
@@ -141,8 +184,15 @@ impl RunActorState {
         self.live.set_waiting(self.asked > 0);
     }
 
-    /// Steps in flight may finish; after the grace they are asked to end.
-    fn drain(&self) {
+    /// Takes a chunk from its worker; another takes the worker's place.
+    fn give_up(&self, chunk: ChunkId) {
+        if self.live.give_up(chunk) {
+            drop(self.live.shared.dispatcher.actor.cast(DispatcherMessage::Replace));
+        }
+    }
+
+    /// Steps in flight may finish; after the grace they are asked to end, and after that nobody waits for them.
+    fn drain(&self, myself: &ActorRef<RunMessage>) {
         let grace = self.live.shared.cancel_grace;
         for running in self.live.drain() {
             tokio::spawn(async move {
@@ -150,39 +200,50 @@ impl RunActorState {
                 running.cancel.cancel();
             });
         }
+        myself.send_after(3 * grace, || RunMessage::DrainOver);
     }
 
     /// Asks steps that are overdue to end, and gives up workers whose step does not.
-    async fn look_at_deadlines(&self, myself: &ActorRef<RunMessage>) {
-        let live = &self.live;
+    async fn look_at_deadlines(&mut self, myself: &ActorRef<RunMessage>) {
+        self.deadlines.rang();
+        let live = Arc::clone(&self.live);
         let now = live.shared.clock.now();
         for (chunk, running) in live.running() {
             let lane = &live.lanes[chunk.lane];
-            let (Some(deadline), Some(step)) = (lane.deadline, running.watch.look()) else { continue };
-            let age = Duration::try_from(now.duration_since(step.started_at)).unwrap_or_default();
+            let Some(deadline) = lane.deadline else { continue };
             // A worker that can be asked ends its step within the grace; twice that is long enough to be sure.
             let given_up_at = deadline + 2 * lane.cancel_grace;
-            let next_look = if age >= given_up_at {
-                warn!(run_id = %live.run, ?chunk, partition = step.partition, "a worker hangs and is given up");
-                if live.give_up(chunk) {
-                    drop(live.shared.dispatcher.actor.cast(DispatcherMessage::Replace));
+            let age = |since| Duration::try_from(now.duration_since(since)).unwrap_or_default();
+            let next_look = match running.watch.look() {
+                // It is between two steps, or its claim is not on disk yet.
+                None => deadline,
+                Some(step) if age(step.started_at) < deadline => deadline - age(step.started_at),
+                Some(step) if age(step.started_at) < given_up_at => {
+                    running.watch.trip(step.partition);
+                    // The step that comes after it has a deadline too.
+                    deadline.min(given_up_at - age(step.started_at))
                 }
-                let step = StepEnded {
-                    partition: step.partition,
-                    attempt: step.attempt,
-                    end: StepEnd::Failed(overdue(lane).to_record()),
-                    started_at: step.started_at,
-                    ended_at: now,
-                };
-                live.take_in(RunEvent::Overdue { chunk, fence: running.fence, step }).await;
-                continue;
-            } else if age >= deadline {
-                running.watch.trip(step.partition);
-                given_up_at - age
-            } else {
-                deadline - age
+                Some(step) => {
+                    warn!(run_id = %live.run, ?chunk, partition = step.partition, "a worker hangs and is given up");
+                    self.give_up(chunk);
+                    let step = StepEnded {
+                        partition: step.partition,
+                        attempt: step.attempt,
+                        end: StepEnd::Failed(overdue(lane).to_record()),
+                        started_at: step.started_at,
+                        ended_at: now,
+                    };
+                    live.take_in(RunEvent::Overdue {
+                        chunk,
+                        fence: running.fence,
+                        step,
+                    })
+                    .await;
+                    continue;
+                }
             };
-            myself.send_after(next_look, || RunMessage::LookAtDeadlines);
+            self.deadlines
+                .set(next_look.max(LOOKS_APART), myself, || RunMessage::LookAtDeadlines);
         }
     }
 }

@@ -31,11 +31,24 @@ const RESTARTS_MAX: u32 = 3;
 const RECOVERED_MAX: usize = 10_000;
 
 pub(crate) enum SupervisorMessage {
-    Submit { request: Box<RunRequest>, answer: RpcReplyPort<Result<RunHandle>> },
-    Find { run: RunId, answer: RpcReplyPort<Result<RunHandle>> },
-    Cancel { run: RunId, answer: oneshot::Sender<Result<()>> },
-    Recover { answer: RpcReplyPort<Result<Vec<RunHandle>>> },
-    Drain { answer: RpcReplyPort<Result<()>> },
+    Submit {
+        request: Box<RunRequest>,
+        answer: RpcReplyPort<Result<RunHandle>>,
+    },
+    Find {
+        run: RunId,
+        answer: RpcReplyPort<Result<RunHandle>>,
+    },
+    Cancel {
+        run: RunId,
+        answer: oneshot::Sender<Result<()>>,
+    },
+    Recover {
+        answer: RpcReplyPort<Result<Vec<RunHandle>>>,
+    },
+    Drain {
+        answer: RpcReplyPort<Result<()>>,
+    },
 }
 
 pub(crate) struct SupervisorArguments {
@@ -80,7 +93,14 @@ impl Actor for Supervisor {
     async fn pre_start(
         &self,
         myself: ActorRef<SupervisorMessage>,
-        SupervisorArguments { pipeline, ids, io, store, options, started }: SupervisorArguments,
+        SupervisorArguments {
+            pipeline,
+            ids,
+            io,
+            store,
+            options,
+            started,
+        }: SupervisorArguments,
     ) -> Result<SupervisorState, ActorProcessingErr> {
         let (handle, arguments) = ledger(Arc::clone(&store));
         Actor::spawn_linked(None, Ledger, arguments, myself.get_cell()).await?;
@@ -122,7 +142,10 @@ impl Actor for Supervisor {
                     Error::new(ErrorKind::NotFound, format!("no open run has the id {run}")).code("run_not_open")
                 })));
             }
-            SupervisorMessage::Cancel { run, answer } => state.cancel(run, answer).await,
+            SupervisorMessage::Cancel { run, answer } => {
+                state.cancel(run, answer).await;
+                state.admit(&myself).await;
+            }
             SupervisorMessage::Recover { answer } => {
                 let recovered = state.recover(&myself).await;
                 drop(answer.send(recovered));
@@ -145,14 +168,19 @@ impl Actor for Supervisor {
         state: &mut SupervisorState,
     ) -> Result<(), ActorProcessingErr> {
         match event {
-            SupervisionEvent::ActorTerminated(actor, ..) => {
-                if let Some(run) = state.by_actor.remove(&actor.get_id()) {
+            SupervisionEvent::ActorTerminated(actor, ..) => match state.by_actor.remove(&actor.get_id()) {
+                Some(run) => {
                     state.forget(run);
                     state.admit(&myself).await;
                 }
-            }
+                // The ledger ended because the store failed for good, and has told so.
+                None => myself.stop(None),
+            },
             SupervisionEvent::ActorFailed(actor, reason) => match state.by_actor.remove(&actor.get_id()) {
-                Some(run) => state.put_back(&myself, run, &reason.to_string()).await,
+                Some(run) => {
+                    state.put_back(&myself, run, &reason.to_string()).await;
+                    state.admit(&myself).await;
+                }
                 None => {
                     error!(%reason, "the ledger or the dispatcher died; the engine stops");
                     myself.stop(Some(reason.to_string()));
@@ -191,7 +219,10 @@ impl SupervisorState {
             counts: RunCounts::default(),
             error: None,
         });
-        let (progress, _) = watch::channel(RunProgress { state: RunState::Queued, counts: RunCounts::default() });
+        let (progress, _) = watch::channel(RunProgress {
+            state: RunState::Queued,
+            counts: RunCounts::default(),
+        });
         let progress = Arc::new(progress);
         let handle = self.handle_of(myself, run, &progress);
         if self.waiting.is_empty() && !self.conflicts(&plan) {
@@ -215,12 +246,29 @@ impl SupervisorState {
     ) -> Result<()> {
         let machine = RunMachine::new(run, &plan, self.shared.pipeline.graph(), &self.shared.ids)?;
         let counts = machine.counts();
-        records.push(Record::RunPlanned { run, plan: plan.encode()? });
+        records.push(Record::RunPlanned {
+            run,
+            plan: plan.encode()?,
+        });
         let at = self.shared.clock.now();
-        records.push(Record::RunMoved { run, to: RunState::Running, at, counts, error: None });
+        records.push(Record::RunMoved {
+            run,
+            to: RunState::Running,
+            at,
+            counts,
+            error: None,
+        });
         self.shared.ledger.commit(records).await?;
-        progress.send_replace(RunProgress { state: RunState::Running, counts });
-        let active = Active { progress, actor: None, plan, restarts: 0 };
+        progress.send_replace(RunProgress {
+            state: RunState::Running,
+            counts,
+        });
+        let active = Active {
+            progress,
+            actor: None,
+            plan,
+            restarts: 0,
+        };
         self.spawn(myself, active, machine, Vec::new()).await
     }
 
@@ -234,14 +282,19 @@ impl SupervisorState {
         let run = machine.run();
         let lanes = lane_scopes(run, &active.plan, &self.shared)?;
         for (lane, (_, steps)) in lanes.iter().zip(machine.assets()) {
-            lane.outputs.add_recovered(steps.get(flowstone_core::run::StepState::Succeeded));
+            lane.outputs
+                .add_recovered(steps.get(flowstone_core::run::StepState::Succeeded));
         }
         let progress = Arc::clone(&active.progress);
         let live = LiveRun::new(machine, lanes, Arc::clone(&self.shared), progress);
         let arguments = RunArguments { live, first };
         let (actor, _) = Actor::spawn_linked(None, RunActor, arguments, myself.get_cell())
             .await
-            .map_err(|error| Error::new(ErrorKind::Internal, error.to_string()).during("start run").about(run))?;
+            .map_err(|error| {
+                Error::new(ErrorKind::Internal, error.to_string())
+                    .during("start run")
+                    .about(run)
+            })?;
         self.by_actor.insert(actor.get_id(), run);
         active.actor = Some(actor);
         self.active.insert(run, active);
@@ -256,7 +309,9 @@ impl SupervisorState {
             if planned.as_ref().is_ok_and(|plan| self.conflicts(plan)) {
                 return;
             }
-            let Some(Waiting { run, progress, .. }) = self.waiting.pop_front() else { return };
+            let Some(Waiting { run, progress, .. }) = self.waiting.pop_front() else {
+                return;
+            };
             let started = match planned {
                 Ok(plan) => self.begin(myself, run, plan, Arc::clone(&progress), Vec::new()).await,
                 Err(error) => Err(error),
@@ -272,16 +327,28 @@ impl SupervisorState {
         warn!(run_id = %run, %error, "run could not go on");
         let at = self.shared.clock.now();
         let counts = RunCounts::default();
-        let moved = Record::RunMoved { run, to: RunState::Failed, at, counts, error: Some(error.to_record()) };
+        let moved = Record::RunMoved {
+            run,
+            to: RunState::Failed,
+            at,
+            counts,
+            error: Some(error.to_record()),
+        };
         if self.shared.ledger.commit(vec![moved]).await.is_ok() {
-            progress.send_replace(RunProgress { state: RunState::Failed, counts });
+            progress.send_replace(RunProgress {
+                state: RunState::Failed,
+                counts,
+            });
         }
     }
 
     async fn recover(&mut self, myself: &ActorRef<SupervisorMessage>) -> Result<Vec<RunHandle>> {
         let mut handles = Vec::new();
         for row in self.shared.store.runs(RunFilter::Open, RECOVERED_MAX).await? {
-            let (progress, _) = watch::channel(RunProgress { state: row.state, counts: row.counts });
+            let (progress, _) = watch::channel(RunProgress {
+                state: row.state,
+                counts: row.counts,
+            });
             let progress = Arc::new(progress);
             handles.push(self.handle_of(myself, row.run, &progress));
             if let Err(error) = self.take_up(myself, &row, &progress, 0).await {
@@ -303,15 +370,28 @@ impl SupervisorState {
         let run = row.run;
         let now = self.shared.clock.now();
         if row.state == RunState::Cancelling {
-            let counts = row.counts;
-            let moved = Record::RunMoved { run, to: RunState::Cancelled, at: now, counts, error: None };
+            let counts = row.counts.with_rest_cancelled();
+            let moved = Record::RunMoved {
+                run,
+                to: RunState::Cancelled,
+                at: now,
+                counts,
+                error: None,
+            };
             self.shared.ledger.commit(vec![moved]).await?;
-            progress.send_replace(RunProgress { state: RunState::Cancelled, counts });
+            progress.send_replace(RunProgress {
+                state: RunState::Cancelled,
+                counts,
+            });
             return Ok(());
         }
         let Some(plan) = &row.plan else {
             let request = RunRequest::decode(&row.request)?;
-            self.waiting.push_back(Waiting { run, request, progress: Arc::clone(progress) });
+            self.waiting.push_back(Waiting {
+                run,
+                request,
+                progress: Arc::clone(progress),
+            });
             return Ok(());
         };
         let plan = RunPlan::decode(plan)?;
@@ -321,13 +401,23 @@ impl SupervisorState {
             stale: HashMap::new(),
         };
         for planned in &plan.assets {
-            recorded.stale.insert(planned.id, self.shared.store.status(planned.id).await?.stale);
+            recorded
+                .stale
+                .insert(planned.id, self.shared.store.status(planned.id).await?.stale);
         }
         let (graph, ids) = (self.shared.pipeline.graph(), &self.shared.ids);
         let (machine, first) = RunMachine::recover(run, &plan, graph, ids, &recorded, now)?;
         info!(run_id = %run, left = machine.counts().total - machine.counts().ended(), "run goes on");
-        progress.send_replace(RunProgress { state: RunState::Running, counts: machine.counts() });
-        let active = Active { progress: Arc::clone(progress), actor: None, plan, restarts };
+        progress.send_replace(RunProgress {
+            state: RunState::Running,
+            counts: machine.counts(),
+        });
+        let active = Active {
+            progress: Arc::clone(progress),
+            actor: None,
+            plan,
+            restarts,
+        };
         self.spawn(myself, active, machine, first).await
     }
 
@@ -339,8 +429,19 @@ impl SupervisorState {
             // Its watchers hear by the closed channel; the next start takes it up again.
             return;
         }
+        // What it had queued counts too.
+        if self.shared.ledger.commit(Vec::new()).await.is_err() {
+            return;
+        }
         let row = match self.shared.store.run(run).await {
-            Ok(Some(row)) if !row.state.is_terminal() => row,
+            Ok(Some(row)) if row.state.is_terminal() => {
+                died.progress.send_replace(RunProgress {
+                    state: row.state,
+                    counts: row.counts,
+                });
+                return;
+            }
+            Ok(Some(row)) => row,
             _ => return,
         };
         if let Err(error) = self.take_up(myself, &row, &died.progress, died.restarts + 1).await {
@@ -357,10 +458,19 @@ impl SupervisorState {
             Some(place) => {
                 let at = self.shared.clock.now();
                 let counts = RunCounts::default();
-                let moved = Record::RunMoved { run, to: RunState::Cancelled, at, counts, error: None };
+                let moved = Record::RunMoved {
+                    run,
+                    to: RunState::Cancelled,
+                    at,
+                    counts,
+                    error: None,
+                };
                 let committed = self.shared.ledger.commit(vec![moved]).await;
                 if let Some(waiting) = self.waiting.remove(place) {
-                    waiting.progress.send_replace(RunProgress { state: RunState::Cancelled, counts });
+                    waiting.progress.send_replace(RunProgress {
+                        state: RunState::Cancelled,
+                        counts,
+                    });
                 }
                 committed
             }
@@ -375,7 +485,9 @@ impl SupervisorState {
             return false;
         }
         let touched = Touched::by(plan, &self.shared);
-        self.active.values().any(|active| touched.conflicts_with(&Touched::by(&active.plan, &self.shared)))
+        self.active
+            .values()
+            .any(|active| touched.conflicts_with(&Touched::by(&active.plan, &self.shared)))
     }
 
     fn forget(&mut self, run: RunId) {
@@ -394,13 +506,23 @@ impl SupervisorState {
 
     fn find(&self, myself: &ActorRef<SupervisorMessage>, run: RunId) -> Option<RunHandle> {
         let active = self.active.get(&run).map(|active| &active.progress);
-        let waiting = || self.waiting.iter().find(|waiting| waiting.run == run).map(|waiting| &waiting.progress);
-        active.or_else(waiting).map(|progress| self.handle_of(myself, run, progress))
+        let waiting = || {
+            self.waiting
+                .iter()
+                .find(|waiting| waiting.run == run)
+                .map(|waiting| &waiting.progress)
+        };
+        active
+            .or_else(waiting)
+            .map(|progress| self.handle_of(myself, run, progress))
     }
 
     /// The handle of a run that ended before.
     fn ended(&self, myself: &ActorRef<SupervisorMessage>, row: &RunRow) -> RunHandle {
-        let (progress, _) = watch::channel(RunProgress { state: row.state, counts: row.counts });
+        let (progress, _) = watch::channel(RunProgress {
+            state: row.state,
+            counts: row.counts,
+        });
         self.handle_of(myself, row.run, &Arc::new(progress))
     }
 
@@ -410,7 +532,12 @@ impl SupervisorState {
         run: RunId,
         progress: &Arc<watch::Sender<RunProgress>>,
     ) -> RunHandle {
-        RunHandle { run, progress: progress.subscribe(), supervisor: myself.clone(), shared: Arc::clone(&self.shared) }
+        RunHandle {
+            run,
+            progress: progress.subscribe(),
+            supervisor: myself.clone(),
+            shared: Arc::clone(&self.shared),
+        }
     }
 }
 
@@ -426,9 +553,14 @@ impl Touched {
         let (mut writes, mut reads) = (HashMap::new(), HashMap::<_, PartitionSet>::new());
         for planned in &plan.assets {
             writes.insert(planned.id, planned.steps.clone());
-            let Ok(ix) = graph.find(planned.key.as_str()) else { continue };
+            let Ok(ix) = graph.find(planned.key.as_str()) else {
+                continue;
+            };
             for (input, pinned) in graph.node(ix).inputs().iter().zip(&planned.pinned) {
-                reads.entry(shared.ids[input.upstream.index()]).or_default().union_with(&pinned.partitions());
+                reads
+                    .entry(shared.ids[input.upstream.index()])
+                    .or_default()
+                    .union_with(&pinned.partitions());
             }
         }
         Self { writes, reads }
@@ -442,5 +574,6 @@ impl Touched {
 }
 
 fn overlap(one: &HashMap<AssetId, PartitionSet>, other: &HashMap<AssetId, PartitionSet>) -> bool {
-    one.iter().any(|(asset, set)| other.get(asset).is_some_and(|other| !set.is_disjoint(other)))
+    one.iter()
+        .any(|(asset, set)| other.get(asset).is_some_and(|other| !set.is_disjoint(other)))
 }

@@ -41,7 +41,12 @@ pub(crate) struct Order {
 
 impl Order {
     pub(crate) fn new(live: Arc<LiveRun>, actor: ActorRef<RunMessage>) -> Self {
-        Self { live, actor, slot: None, under_way: None }
+        Self {
+            live,
+            actor,
+            slot: None,
+            under_way: None,
+        }
     }
 
     /// The order with the slot that goes to the worker with it.
@@ -71,9 +76,16 @@ pub(crate) async fn work(mut orders: mpsc::Receiver<Order>) {
 }
 
 async fn carry_out(mut order: Order) {
-    let Some(given_up) = order.slot.as_ref().map(|slot| Arc::clone(slot.given_up())) else { return };
+    let Some(given_up) = order.slot.as_ref().map(|slot| Arc::clone(slot.given_up())) else {
+        return;
+    };
     let mut over = None;
-    while let Some(Claimed { work, running, committed }) = order.live.next(over.take(), &given_up).await {
+    while let Some(Claimed {
+        work,
+        running,
+        committed,
+    }) = order.live.next(over.take(), &given_up).await
+    {
         order.under_way = Some((work.id, work.fence));
         if let Some(committed) = committed {
             if !matches!(committed.await, Ok(Ok(()))) {
@@ -85,10 +97,19 @@ async fn carry_out(mut order: Order) {
             // Lets the ledger take the records in, should a step block this thread.
             tokio::task::yield_now().await;
         }
-        let chunk = Chunk { live: &order.live, lane: &order.live.lanes[work.id.lane], work: &work, running: &running };
+        let chunk = Chunk {
+            live: &order.live,
+            lane: &order.live.lanes[work.id.lane],
+            work: &work,
+            running: &running,
+        };
         let ended = chunk.run().await;
         order.under_way = None;
-        over = Some(Over { chunk: work.id, fence: work.fence, ended });
+        over = Some(Over {
+            chunk: work.id,
+            fence: work.fence,
+            ended,
+        });
     }
 }
 
@@ -151,7 +172,9 @@ impl Chunk<'_> {
     }
 
     async fn report(&self, ended: &mut Vec<StepEnded>) {
-        self.live.progressed(self.work.id, self.work.fence, std::mem::take(ended)).await;
+        self.live
+            .progressed(self.work.id, self.work.fence, std::mem::take(ended))
+            .await;
     }
 
     /// Without the heads nothing can be compared: every step fails the same way, and may be tried again.
@@ -173,7 +196,10 @@ impl Chunk<'_> {
             return Ok(Vec::new());
         }
         let heads = self.lane.store.heads(self.lane.asset, &self.work.has_head).await?;
-        Ok(heads.into_iter().map(|head| (head.partition, head.stored.data_version)).collect())
+        Ok(heads
+            .into_iter()
+            .map(|head| (head.partition, head.stored.data_version))
+            .collect())
     }
 
     async fn run_step(
@@ -187,7 +213,13 @@ impl Chunk<'_> {
         let attempt = self.work.attempt(partition);
         let started_at = clock.now();
         let watch = &self.running.watch;
-        watch.begin(CurrentStep { partition, attempt, started_at, cancel: cancel.clone(), is_overdue: false });
+        watch.begin(CurrentStep {
+            partition,
+            attempt,
+            started_at,
+            cancel: cancel.clone(),
+            is_overdue: false,
+        });
         let step = Step {
             scope: Arc::clone(&self.lane.scope),
             inputs: Arc::clone(inputs),
@@ -201,8 +233,13 @@ impl Chunk<'_> {
             _ if is_overdue => StepEnd::Failed(overdue(self.lane).to_record()),
             Ok(Ok(Some(stored))) => {
                 self.lane.outputs.add(partition, &stored);
-                let head = heads.binary_search_by_key(&partition, |(head, _)| *head).map(|at| heads[at].1);
-                StepEnd::Made { is_same: head == Ok(stored.data_version), stored }
+                let head = heads
+                    .binary_search_by_key(&partition, |(head, _)| *head)
+                    .map(|at| heads[at].1);
+                StepEnd::Made {
+                    is_same: head == Ok(stored.data_version),
+                    stored,
+                }
             }
             Ok(Ok(None)) => StepEnd::Skipped,
             Ok(Err(error)) if self.running.cancel.is_cancelled() && error.kind() == ErrorKind::Cancelled => {
@@ -211,7 +248,13 @@ impl Chunk<'_> {
             Ok(Err(error)) => StepEnd::Failed(error.to_record()),
             Err(panic) => StepEnd::Failed(self.about(partition, panicked(&*panic)).to_record()),
         };
-        StepEnded { partition, attempt, end, started_at, ended_at: clock.now() }
+        StepEnded {
+            partition,
+            attempt,
+            end,
+            started_at,
+            ended_at: clock.now(),
+        }
     }
 
     /// One attempt: `Some` of what was stored, or `None` if there was nothing to make.
@@ -238,7 +281,9 @@ impl Chunk<'_> {
             Outcome::Skipped(_) => Ok(None),
             Outcome::Value(value) => {
                 let stored = self.lane.io.store(slot, &value).await;
-                stored.map(Some).map_err(|error| self.about(slot.partition, error.during("store the value of")))
+                stored
+                    .map(Some)
+                    .map_err(|error| self.about(slot.partition, error.during("store the value of")))
             }
         }
     }
@@ -267,8 +312,11 @@ async fn given_up(cancel: &CancellationToken, grace: Duration) {
 /// The error of a step that did not end in time.
 pub(crate) fn overdue(lane: &LaneScope) -> Error {
     let deadline = lane.deadline.unwrap_or_default();
-    Error::new(ErrorKind::TimedOut, format!("it did not end within its deadline of {deadline:?}"))
-        .fix("give it a longer deadline, or let it look at `AssetContext::cancelled`")
+    Error::new(
+        ErrorKind::TimedOut,
+        format!("it did not end within its deadline of {deadline:?}"),
+    )
+    .fix("give it a longer deadline, or let it look at `AssetContext::cancelled`")
 }
 
 fn panicked(panic: &(dyn std::any::Any + Send)) -> Error {

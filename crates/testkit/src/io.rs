@@ -40,7 +40,11 @@ impl IoUnderTest {
 
     /// The same for one that is shared already.
     pub fn shared(io: Arc<dyn IoManager>) -> Self {
-        Self { io, samples: Sample::usual(), kept: Vec::new() }
+        Self {
+            io,
+            samples: Sample::usual(),
+            kept: Vec::new(),
+        }
     }
 
     /// Tries another kind of values too.
@@ -59,21 +63,36 @@ impl IoUnderTest {
 
     /// The kinds of values that the manager accepts.
     fn accepted(&self) -> Vec<&Sample> {
-        let accepted: Vec<&Sample> = self.samples.iter().filter(|sample| self.io.accepts(sample.ty()).is_ok()).collect();
-        assert!(!accepted.is_empty(), "the manager accepts none of the samples; add one with `IoUnderTest::with`");
+        let accepted: Vec<&Sample> = self
+            .samples
+            .iter()
+            .filter(|sample| self.io.accepts(sample.ty()).is_ok())
+            .collect();
+        assert!(
+            !accepted.is_empty(),
+            "the manager accepts none of the samples; add one with `IoUnderTest::with`"
+        );
         accepted
     }
 }
 
 impl fmt::Debug for IoUnderTest {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.debug_struct("IoUnderTest").field("samples", &self.samples).finish_non_exhaustive()
+        f.debug_struct("IoUnderTest")
+            .field("samples", &self.samples)
+            .finish_non_exhaustive()
     }
 }
 
 /// The first attempt at a partition.
 fn slot(partition: u64) -> Slot {
-    Slot { asset: AssetId(3), partition, run: RunId(Uuid::from_u128(7)), fence: 1, attempt: 1 }
+    Slot {
+        asset: AssetId(3),
+        partition,
+        run: RunId(Uuid::from_u128(7)),
+        fence: 1,
+        attempt: 1,
+    }
 }
 
 /// Writes one test for each promise of [`IoManager`](flowstone_core::io::IoManager).

@@ -13,6 +13,9 @@ pub use clock::ManualClock;
 /// Runs one test of a suite to its end, on a runtime of its own.
 #[doc(hidden)]
 pub fn run(test: impl Future<Output = ()>) {
-    let runtime = tokio::runtime::Builder::new_multi_thread().worker_threads(2).enable_all().build();
+    let runtime = tokio::runtime::Builder::new_multi_thread()
+        .worker_threads(2)
+        .enable_all()
+        .build();
     runtime.expect("a runtime starts").block_on(test);
 }

@@ -40,8 +40,8 @@ pub use runs::{
 };
 pub use size::{a_full_chunk_is_committed_at_once, large_sets_are_kept, the_last_partition_is_like_any_other};
 pub use status::{
-    a_final_failure_marks_until_a_value_is_made, heads_stand_in_one_set_each, nothing_is_known_of_an_asset_without_work,
-    only_what_was_made_goes_stale, what_is_made_or_unchanged_is_not_stale,
+    a_final_failure_marks_until_a_value_is_made, heads_stand_in_one_set_each,
+    nothing_is_known_of_an_asset_without_work, only_what_was_made_goes_stale, what_is_made_or_unchanged_is_not_stale,
 };
 pub use text::any_text_comes_back;
 pub use versions::{
@@ -62,7 +62,11 @@ pub struct StoreUnderTest<S> {
 impl<S: Store> StoreUnderTest<S> {
     /// Tests `store`, which must be empty.
     pub fn new(store: S) -> Self {
-        Self { store, reopen: None, kept: Vec::new() }
+        Self {
+            store,
+            reopen: None,
+            kept: Vec::new(),
+        }
     }
 
     /// Says how the store is closed and opened again; a durable store must.
@@ -93,7 +97,9 @@ impl<S> Deref for StoreUnderTest<S> {
 
 impl<S> fmt::Debug for StoreUnderTest<S> {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.debug_struct("StoreUnderTest").field("can_reopen", &self.reopen.is_some()).finish_non_exhaustive()
+        f.debug_struct("StoreUnderTest")
+            .field("can_reopen", &self.reopen.is_some())
+            .finish_non_exhaustive()
     }
 }
 

@@ -74,7 +74,10 @@ pub struct In<T>(pub T);
 
 impl<T: AssetValue> FromStep for In<T> {
     fn argument() -> Argument {
-        Argument::Upstream { kind: InputKind::Value, ty: TypeInfo::of::<T>() }
+        Argument::Upstream {
+            kind: InputKind::Value,
+            ty: TypeInfo::of::<T>(),
+        }
     }
 
     async fn from_step(step: &Step, input: usize) -> Result<Self> {
@@ -98,11 +101,17 @@ impl<T: AssetValue> FromStep for Arc<T> {
 
 impl<T: AssetValue> FromStep for Option<In<T>> {
     fn argument() -> Argument {
-        Argument::Upstream { kind: InputKind::Optional, ty: TypeInfo::of::<T>() }
+        Argument::Upstream {
+            kind: InputKind::Optional,
+            ty: TypeInfo::of::<T>(),
+        }
     }
 
     async fn from_step(step: &Step, input: usize) -> Result<Self> {
-        load_single(step, input).await?.map(|value| value.take().map(In)).transpose()
+        load_single(step, input)
+            .await?
+            .map(|value| value.take().map(In))
+            .transpose()
     }
 }
 
@@ -127,9 +136,12 @@ async fn load_single(step: &Step, input: usize) -> Result<Option<Value>> {
         Some(only) if partitions.len() == 1 => step.inputs.load(input, only).await,
         Some(_) => {
             let count = partitions.len();
-            Err(Error::new(ErrorKind::TypeMismatch, format!("the argument takes one partition, its mapping gives {count}"))
-                .code("input_many_partitions")
-                .fix("take it as `PartitionStream<T>`"))
+            Err(Error::new(
+                ErrorKind::TypeMismatch,
+                format!("the argument takes one partition, its mapping gives {count}"),
+            )
+            .code("input_many_partitions")
+            .fix("take it as `PartitionStream<T>`"))
         }
     }
 }
@@ -149,7 +161,9 @@ impl<T: AssetValue> PartitionStream<T> {
     /// # Errors
     /// What loading it gives.
     pub async fn next(&mut self) -> Result<Option<T>> {
-        let Some(first) = self.left.split_off_first(1).min() else { return Ok(None) };
+        let Some(first) = self.left.split_off_first(1).min() else {
+            return Ok(None);
+        };
         match self.step.inputs.load(self.input, first).await? {
             Some(value) => value.take().map(Some),
             None => Err(Error::new(ErrorKind::Internal, "a pinned input is not in the ledger").code("input_missing")),
@@ -183,19 +197,31 @@ impl<T: AssetValue> PartitionStream<T> {
 
 impl<T: AssetValue> FromStep for PartitionStream<T> {
     fn argument() -> Argument {
-        Argument::Upstream { kind: InputKind::Stream, ty: TypeInfo::of::<T>() }
+        Argument::Upstream {
+            kind: InputKind::Stream,
+            ty: TypeInfo::of::<T>(),
+        }
     }
 
     async fn from_step(step: &Step, input: usize) -> Result<Self> {
         let left = step.inputs.partitions(input, step.partition)?;
         let total = left.len();
-        Ok(Self { step: step.clone(), input, left, total, ty: PhantomData })
+        Ok(Self {
+            step: step.clone(),
+            input,
+            left,
+            total,
+            ty: PhantomData,
+        })
     }
 }
 
 impl<T> fmt::Debug for PartitionStream<T> {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.debug_struct("PartitionStream").field("total", &self.total).field("left", &self.left.len()).finish()
+        f.debug_struct("PartitionStream")
+            .field("total", &self.total)
+            .field("left", &self.left.len())
+            .finish()
     }
 }
 
@@ -219,7 +245,10 @@ impl<T> Clone for Res<T> {
 
 impl<T: Send + Sync + 'static> FromStep for Res<T> {
     fn argument() -> Argument {
-        Argument::Resource { id: TypeId::of::<T>, name: std::any::type_name::<T> }
+        Argument::Resource {
+            id: TypeId::of::<T>,
+            name: std::any::type_name::<T>,
+        }
     }
 
     async fn from_step(step: &Step, _: usize) -> Result<Self> {
@@ -250,7 +279,9 @@ fn read_config<T: DeserializeOwned>(section: &serde_json::Value) -> Result<T> {
 
 impl<T: DeserializeOwned + Send + 'static> FromStep for Config<T> {
     fn argument() -> Argument {
-        Argument::Config { check: |section| read_config::<T>(section).map(drop) }
+        Argument::Config {
+            check: |section| read_config::<T>(section).map(drop),
+        }
     }
 
     async fn from_step(step: &Step, _: usize) -> Result<Self> {

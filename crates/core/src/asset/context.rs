@@ -66,17 +66,35 @@ impl AssetContext {
     /// # Errors
     /// `OutOfRange` when the index lies outside the asset's space, which the plan rules out.
     pub fn partition(&self) -> Result<PartitionKey> {
-        self.0.scope.pipeline.graph().node(self.0.scope.node).space().key_of(self.0.partition)
+        self.0
+            .scope
+            .pipeline
+            .graph()
+            .node(self.0.scope.node)
+            .space()
+            .key_of(self.0.partition)
     }
 
     /// The partition's text as the command line shows it; empty for an asset without partitions.
     pub fn partition_label(&self) -> String {
-        self.0.scope.pipeline.graph().node(self.0.scope.node).space().label(self.0.partition)
+        self.0
+            .scope
+            .pipeline
+            .graph()
+            .node(self.0.scope.node)
+            .space()
+            .label(self.0.partition)
     }
 
     /// The time window of the partition, start inclusive and end exclusive, if the asset is partitioned by time.
     pub fn window(&self) -> Option<(Timestamp, Timestamp)> {
-        self.0.scope.pipeline.graph().node(self.0.scope.node).space().window_of(self.0.partition)
+        self.0
+            .scope
+            .pipeline
+            .graph()
+            .node(self.0.scope.node)
+            .space()
+            .window_of(self.0.partition)
     }
 
     /// The run.

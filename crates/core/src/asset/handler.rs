@@ -3,10 +3,10 @@
 use std::future::Future;
 use std::sync::Arc;
 
+use super::BlockingCall;
 use super::argument::{Argument, FromStep};
 use super::context::Step;
 use super::outcome::{IntoOutcome, Outcome};
-use super::BlockingCall;
 use crate::{AssetValue, BoxFuture, Result, Value};
 
 type AsyncBody = Arc<dyn Fn(Step) -> BoxFuture<'static, Result<Outcome<Value>>> + Send + Sync>;

@@ -38,7 +38,12 @@ impl Default for Retry {
 impl Retry {
     /// At most `attempts_max` attempts, 30 s × 3ⁿ⁻¹ apart, at most 300 s.
     pub const fn exponential(attempts_max: u32) -> Self {
-        Self { attempts_max, base: Duration::from_secs(30), cap: Duration::from_secs(300), any_error: false }
+        Self {
+            attempts_max,
+            base: Duration::from_secs(30),
+            cap: Duration::from_secs(300),
+            any_error: false,
+        }
     }
 
     /// One attempt.
@@ -76,7 +81,10 @@ impl Retry {
         if !counts || attempt >= self.attempts_max {
             return NextAttempt::Never;
         }
-        let ceiling = self.base.saturating_mul(3_u32.saturating_pow(attempt.saturating_sub(1))).min(self.cap);
+        let ceiling = self
+            .base
+            .saturating_mul(3_u32.saturating_pow(attempt.saturating_sub(1)))
+            .min(self.cap);
         let drawn = ceiling.mul_f64(jitter.clamp(0.0, 1.0));
         NextAttempt::After(match class {
             ErrorClass::RateLimited(asked) => drawn.max(asked),
@@ -106,14 +114,20 @@ mod tests {
         let plain = |retry: Retry| retry.after(1, ErrorKind::User, ErrorClass::Permanent, 0.0);
 
         assert_eq!(plain(Retry::exponential(3)), NextAttempt::Never);
-        assert_eq!(plain(Retry::exponential(3).on_any_error()), NextAttempt::After(Duration::ZERO));
+        assert_eq!(
+            plain(Retry::exponential(3).on_any_error()),
+            NextAttempt::After(Duration::ZERO)
+        );
     }
 
     #[test]
     fn a_panic_never_retries() {
         let retry = Retry::exponential(3).on_any_error();
 
-        assert_eq!(retry.after(1, ErrorKind::Panicked, ErrorClass::Permanent, 0.0), NextAttempt::Never);
+        assert_eq!(
+            retry.after(1, ErrorKind::Panicked, ErrorClass::Permanent, 0.0),
+            NextAttempt::Never
+        );
     }
 
     #[test]

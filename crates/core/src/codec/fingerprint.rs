@@ -45,17 +45,23 @@ impl TypeFingerprint {
     /// # Errors
     /// `TypeMismatch` when they differ, `Corrupt` when there is none.
     pub fn check(self, bytes: &[u8], ty: TypeInfo) -> Result<&[u8]> {
-        let (stored, body) = bytes
-            .split_first_chunk::<LEN>()
-            .ok_or_else(|| Error::new(ErrorKind::Corrupt, "a stored value is shorter than its type's fingerprint"))?;
+        let (stored, body) = bytes.split_first_chunk::<LEN>().ok_or_else(|| {
+            Error::new(
+                ErrorKind::Corrupt,
+                "a stored value is shorter than its type's fingerprint",
+            )
+        })?;
         if *stored == self.to_bytes() {
             return Ok(body);
         }
         let name = ty.name();
-        Err(Error::new(ErrorKind::TypeMismatch, format!("the bytes were written for another shape of `{name}`"))
-            .code("type_fingerprint")
-            .during("decode a value")
-            .fix("materialize the asset again, or store it with a format that describes itself (json, parquet)"))
+        Err(Error::new(
+            ErrorKind::TypeMismatch,
+            format!("the bytes were written for another shape of `{name}`"),
+        )
+        .code("type_fingerprint")
+        .during("decode a value")
+        .fix("materialize the asset again, or store it with a format that describes itself (json, parquet)"))
     }
 }
 
@@ -80,9 +86,12 @@ struct Shape<'a> {
 fn trace(ty: TypeInfo) -> Result<TypeFingerprint> {
     let untraceable = |error: &dyn std::fmt::Display| {
         let name = ty.name();
-        Error::new(ErrorKind::Unsupported, format!("the shape of `{name}` cannot be traced: {error}"))
-            .during("fingerprint a type")
-            .fix("store it as json, which describes itself")
+        Error::new(
+            ErrorKind::Unsupported,
+            format!("the shape of `{name}` cannot be traced: {error}"),
+        )
+        .during("fingerprint a type")
+        .fix("store it as json, which describes itself")
     };
     // One round of tracing sees one more variant of each enum inside the type, so rounds grow until all are seen.
     let rounds = |count: usize| -> serde_reflection::Result<_> {
@@ -98,8 +107,11 @@ fn trace(ty: TypeInfo) -> Result<TypeFingerprint> {
         .or_else(|_| rounds(16))
         .or_else(|_| rounds(256))
         .map_err(|error| untraceable(&error))?;
-    let shape = serde_json::to_vec(&Shape { root: &root, containers: &containers })
-        .map_err(|error| untraceable(&error))?;
+    let shape = serde_json::to_vec(&Shape {
+        root: &root,
+        containers: &containers,
+    })
+    .map_err(|error| untraceable(&error))?;
     let hash = crate::DataVersion::of(&shape);
     Ok(TypeFingerprint(hash.0))
 }

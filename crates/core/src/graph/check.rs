@@ -34,25 +34,34 @@ impl AssetGraph {
         let mut drafts: Vec<Draft> = Vec::with_capacity(assets.len());
         let mut by_key: HashMap<AssetKey, usize> = HashMap::with_capacity(assets.len());
         for asset in assets {
-            let Some(draft) = draft(asset, complaints) else { continue };
+            let Some(draft) = draft(asset, complaints) else {
+                continue;
+            };
             check_io(&draft, registry, default_io, complaints);
             check_resources(&draft, resources, complaints);
             if let Some(first) = by_key.get(&draft.key) {
                 let (name, other) = (&draft.key, drafts[*first].asset.location);
-                let complaint = Error::new(ErrorKind::Conflict, format!("two assets are called {name}, the other at {other}"))
-                    .code("asset_twice")
-                    .about(format!("asset {name}"))
-                    .fix("rename one of them");
+                let complaint = Error::new(
+                    ErrorKind::Conflict,
+                    format!("two assets are called {name}, the other at {other}"),
+                )
+                .code("asset_twice")
+                .about(format!("asset {name}"))
+                .fix("rename one of them");
                 complaints.push(complaint, Some(draft.asset.location));
                 continue;
             }
             by_key.insert(draft.key.clone(), drafts.len());
             drafts.push(draft);
         }
-        let inputs: Vec<Vec<(usize, Input)>> =
-            drafts.iter().map(|draft| inputs_of(draft, &drafts, &by_key, &names, complaints)).collect();
-        let upstreams: Vec<Vec<usize>> =
-            inputs.iter().map(|inputs| inputs.iter().map(|(index, _)| *index).collect()).collect();
+        let inputs: Vec<Vec<(usize, Input)>> = drafts
+            .iter()
+            .map(|draft| inputs_of(draft, &drafts, &by_key, &names, complaints))
+            .collect();
+        let upstreams: Vec<Vec<usize>> = inputs
+            .iter()
+            .map(|inputs| inputs.iter().map(|(index, _)| *index).collect())
+            .collect();
         match order::topological(&upstreams) {
             Ok(order) => assemble(drafts, inputs, &order),
             Err(cycle) => {
@@ -68,7 +77,9 @@ pub(super) fn unknown_asset<'a>(name: &str, known: impl Iterator<Item = &'a str>
         Some(near) => format!("did you mean {near:?}?"),
         None => "`list` shows all assets".to_owned(),
     };
-    Error::new(ErrorKind::NotFound, format!("no asset is called {name:?}")).code("asset_unknown").fix(fix)
+    Error::new(ErrorKind::NotFound, format!("no asset is called {name:?}"))
+        .code("asset_unknown")
+        .fix(fix)
 }
 
 /// The error with the asset as its subject, also where it has another already.
@@ -76,7 +87,9 @@ fn about_asset(error: Error, asset: &str) -> Error {
     if error.subject().is_none() {
         return error.about(asset);
     }
-    let outer = Error::new(error.kind(), error.to_string()).code(error.stable_code()).about(asset);
+    let outer = Error::new(error.kind(), error.to_string())
+        .code(error.stable_code())
+        .about(asset);
     match error.advice() {
         Some(fix) => outer.fix(fix),
         None => outer,
@@ -86,9 +99,13 @@ fn about_asset(error: Error, asset: &str) -> Error {
 fn draft(mut asset: Asset, complaints: &mut Complaints) -> Option<Draft> {
     let location = Some(asset.location);
     let about = format!("asset {:?}", asset.name);
-    let key = AssetKey::new(&asset.name).map_err(|error| complaints.push(error.about(&about), location)).ok();
+    let key = AssetKey::new(&asset.name)
+        .map_err(|error| complaints.push(error.about(&about), location))
+        .ok();
     let space = asset.partitions.clone().build();
-    let space = space.map_err(|error| complaints.push(about_asset(error, &about), location)).ok();
+    let space = space
+        .map_err(|error| complaints.push(about_asset(error, &about), location))
+        .ok();
     if asset.made.is_none() {
         let complaint = Error::new(ErrorKind::Invalid, "it has no function")
             .code("asset_without_function")
@@ -97,11 +114,19 @@ fn draft(mut asset: Asset, complaints: &mut Complaints) -> Option<Draft> {
         complaints.push(complaint, location);
     }
     let (body, output) = asset.made.take()?;
-    Some(Draft { key: key?, space: space?, body, output, asset })
+    Some(Draft {
+        key: key?,
+        space: space?,
+        body,
+        output,
+        asset,
+    })
 }
 
 fn check_io(draft: &Draft, registry: &Registry, default_io: Option<&str>, complaints: &mut Complaints) {
-    let Some(name) = draft.asset.io.as_deref().or(default_io) else { return };
+    let Some(name) = draft.asset.io.as_deref().or(default_io) else {
+        return;
+    };
     let verdict = match registry.io_named(name) {
         Some(factory) => factory.accepts(draft.output),
         // The pipeline complains of an unknown default itself, once.
@@ -115,13 +140,18 @@ fn check_io(draft: &Draft, registry: &Registry, default_io: Option<&str>, compla
 
 fn check_resources(draft: &Draft, resources: &Resources, complaints: &mut Complaints) {
     for argument in &draft.asset.arguments {
-        let Argument::Resource { id, name } = argument else { continue };
+        let Argument::Resource { id, name } = argument else {
+            continue;
+        };
         if !resources.contains(id()) {
             let name = name();
-            let complaint = Error::new(ErrorKind::NotFound, format!("the pipeline has no resource of type `{name}`"))
-                .code("resource_missing")
-                .about(format!("asset {}", draft.key))
-                .fix("add it with `.resource(…)`");
+            let complaint = Error::new(
+                ErrorKind::NotFound,
+                format!("the pipeline has no resource of type `{name}`"),
+            )
+            .code("resource_missing")
+            .about(format!("asset {}", draft.key))
+            .fix("add it with `.resource(…)`");
             complaints.push(complaint, Some(draft.asset.location));
         }
     }
@@ -144,21 +174,29 @@ fn inputs_of(
         })
         .collect();
     let mut complain = |error: Error| {
-        complaints.push(about_asset(error, &format!("asset {}", draft.key)), Some(draft.asset.location));
+        complaints.push(
+            about_asset(error, &format!("asset {}", draft.key)),
+            Some(draft.asset.location),
+        );
     };
     let named = &draft.asset.upstreams;
     if wanted.len() != named.len() {
         let (takes, names) = (wanted.len(), named.len());
         complain(
-            Error::new(ErrorKind::Invalid, format!("its function takes {takes} upstream values, {names} are named"))
-                .code("upstream_count")
-                .fix("give one `.upstream(…)` for each argument that is a value"),
+            Error::new(
+                ErrorKind::Invalid,
+                format!("its function takes {takes} upstream values, {names} are named"),
+            )
+            .code("upstream_count")
+            .fix("give one `.upstream(…)` for each argument that is a value"),
         );
         return Vec::new();
     }
     let mut inputs = Vec::with_capacity(named.len());
     for (upstream, (kind, ty)) in named.iter().zip(wanted) {
-        let found = AssetKey::new(&upstream.name).ok().and_then(|key| by_key.get(&key).copied());
+        let found = AssetKey::new(&upstream.name)
+            .ok()
+            .and_then(|key| by_key.get(&key).copied());
         let Some(index) = found else {
             // A name that was refused on its own already is not complained of twice.
             if !names.contains(&upstream.name) {
@@ -168,26 +206,30 @@ fn inputs_of(
             continue;
         };
         match mapping_for(draft, &drafts[index], upstream, kind, ty) {
-            Ok(mapping) => inputs.push((index, Input { upstream: node_ix(index), kind, mapping })),
+            Ok(mapping) => inputs.push((
+                index,
+                Input {
+                    upstream: node_ix(index),
+                    kind,
+                    mapping,
+                },
+            )),
             Err(error) => complain(error),
         }
     }
     inputs
 }
 
-fn mapping_for(
-    down: &Draft,
-    up: &Draft,
-    upstream: &Upstream,
-    kind: InputKind,
-    ty: TypeInfo,
-) -> Result<Mapping, Error> {
+fn mapping_for(down: &Draft, up: &Draft, upstream: &Upstream, kind: InputKind, ty: TypeInfo) -> Result<Mapping, Error> {
     let (name, made) = (&upstream.name, up.output);
     if ty != made {
         let (wanted, made) = (ty.name(), made.name());
-        return Err(Error::new(ErrorKind::TypeMismatch, format!("it reads {name:?} as `{wanted}`, which is a `{made}`"))
-            .code("upstream_type")
-            .fix(format!("take it as `{made}`")));
+        return Err(Error::new(
+            ErrorKind::TypeMismatch,
+            format!("it reads {name:?} as `{wanted}`, which is a `{made}`"),
+        )
+        .code("upstream_type")
+        .fix(format!("take it as `{made}`")));
     }
     let mapping = match &upstream.mapping {
         Some(given) => given.clone(),
@@ -208,13 +250,22 @@ fn mapping_for(
 }
 
 fn complain_of_cycle(cycle: &[usize], drafts: &[Draft], complaints: &mut Complaints) {
-    let members: Vec<&str> = cycle.iter().chain(cycle.first()).map(|index| drafts[*index].key.as_str()).collect();
-    let places: Vec<String> =
-        cycle.iter().map(|index| format!("{} at {}", drafts[*index].key, drafts[*index].asset.location)).collect();
+    let members: Vec<&str> = cycle
+        .iter()
+        .chain(cycle.first())
+        .map(|index| drafts[*index].key.as_str())
+        .collect();
+    let places: Vec<String> = cycle
+        .iter()
+        .map(|index| format!("{} at {}", drafts[*index].key, drafts[*index].asset.location))
+        .collect();
     let (path, places) = (members.join(" <- "), places.join(", "));
-    let complaint = Error::new(ErrorKind::Invalid, format!("assets are made from each other: {path} ({places})"))
-        .code("asset_cycle")
-        .fix("take one of these upstreams away");
+    let complaint = Error::new(
+        ErrorKind::Invalid,
+        format!("assets are made from each other: {path} ({places})"),
+    )
+    .code("asset_cycle")
+    .fix("take one of these upstreams away");
     complaints.push(complaint, Some(drafts[cycle[0]].asset.location));
 }
 
@@ -230,14 +281,33 @@ fn assemble(drafts: Vec<Draft>, inputs: Vec<Vec<(usize, Input)>>, order: &[usize
         .map(|(draft, inputs)| {
             let inputs = inputs
                 .into_iter()
-                .map(|(old, input)| Input { upstream: node_ix(place[old]), ..input })
+                .map(|(old, input)| Input {
+                    upstream: node_ix(place[old]),
+                    ..input
+                })
                 .collect();
-            let Draft { key, space, body, output, asset } = draft;
-            Some(Node { key, asset, space, inputs, downstream: Vec::new(), body, output })
+            let Draft {
+                key,
+                space,
+                body,
+                output,
+                asset,
+            } = draft;
+            Some(Node {
+                key,
+                asset,
+                space,
+                inputs,
+                downstream: Vec::new(),
+                body,
+                output,
+            })
         })
         .collect();
-    let mut nodes: Vec<Node> =
-        order.iter().map(|old| nodes[*old].take().expect("an order names each asset once")).collect();
+    let mut nodes: Vec<Node> = order
+        .iter()
+        .map(|old| nodes[*old].take().expect("an order names each asset once"))
+        .collect();
     for index in 0..nodes.len() {
         let upstreams: Vec<_> = nodes[index].inputs.iter().map(|input| input.upstream).collect();
         for upstream in upstreams {
@@ -247,6 +317,10 @@ fn assemble(drafts: Vec<Draft>, inputs: Vec<Vec<(usize, Input)>>, order: &[usize
             }
         }
     }
-    let by_key = nodes.iter().enumerate().map(|(index, node)| (node.key.clone(), node_ix(index))).collect();
+    let by_key = nodes
+        .iter()
+        .enumerate()
+        .map(|(index, node)| (node.key.clone(), node_ix(index)))
+        .collect();
     AssetGraph { nodes, by_key }
 }

@@ -24,13 +24,20 @@ pub(super) fn topological(upstreams: &[Vec<usize>]) -> Result<Vec<usize>, Vec<us
             }
         }
     }
-    if order.len() == upstreams.len() { Ok(order) } else { Err(cycle(upstreams, &missing)) }
+    if order.len() == upstreams.len() {
+        Ok(order)
+    } else {
+        Err(cycle(upstreams, &missing))
+    }
 }
 
 /// Walks upstream among assets that never became ready until one repeats.
 fn cycle(upstreams: &[Vec<usize>], missing: &[usize]) -> Vec<usize> {
     let mut path = Vec::new();
-    let mut at = missing.iter().position(|count| *count > 0).expect("an incomplete order leaves an asset over");
+    let mut at = missing
+        .iter()
+        .position(|count| *count > 0)
+        .expect("an incomplete order leaves an asset over");
     loop {
         if let Some(start) = path.iter().position(|seen| *seen == at) {
             return path.split_off(start);

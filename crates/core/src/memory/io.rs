@@ -69,7 +69,11 @@ impl IoManager for MemoryIo {
             return Ok(value);
         }
         let (found, wanted) = (value.ty().name(), ty.name());
-        Err(Error::new(ErrorKind::TypeMismatch, format!("the value is a `{found}`, not a `{wanted}`")).code("value_type"))
+        Err(Error::new(
+            ErrorKind::TypeMismatch,
+            format!("the value is a `{found}`, not a `{wanted}`"),
+        )
+        .code("value_type"))
     }
 
     async fn delete(&self, address: &Address) -> Result<()> {

@@ -48,7 +48,13 @@ impl Kept {
                 self.run_mut(*run)?.plan = Some(plan.clone());
                 Ok(())
             }
-            Record::RunMoved { run, to, at, counts, error } => {
+            Record::RunMoved {
+                run,
+                to,
+                at,
+                counts,
+                error,
+            } => {
                 let row = self.run_mut(*run)?;
                 if row.state.is_terminal() {
                     let state = row.state;
@@ -69,7 +75,10 @@ impl Kept {
     fn create_run(&mut self, row: &RunRow) -> Result<()> {
         let key_taken = |other: &RunRow| row.idempotency_key.is_some() && other.idempotency_key == row.idempotency_key;
         if self.runs.contains_key(&row.run) || self.runs.values().any(key_taken) {
-            return Err(Error::new(ErrorKind::Conflict, "a run with this id or idempotency key exists"));
+            return Err(Error::new(
+                ErrorKind::Conflict,
+                "a run with this id or idempotency key exists",
+            ));
         }
         self.happened(row.created_at, row.run, EventKind::RunCreated);
         self.runs.insert(row.run, row.clone());
@@ -77,7 +86,9 @@ impl Kept {
     }
 
     fn run_mut(&mut self, run: RunId) -> Result<&mut RunRow> {
-        self.runs.get_mut(&run).ok_or_else(|| Error::new(ErrorKind::NotFound, format!("there is no run {run}")))
+        self.runs
+            .get_mut(&run)
+            .ok_or_else(|| Error::new(ErrorKind::NotFound, format!("there is no run {run}")))
     }
 
     fn claim(&mut self, claim: &ChunkClaim) -> Result<()> {
@@ -124,17 +135,35 @@ impl Kept {
         row.skipped.union_with(&progress.skipped);
         for made in &progress.materialized {
             self.move_head(made);
-            self.materialized.entry((made.asset, made.partition)).or_default().push(made.clone());
+            self.materialized
+                .entry((made.asset, made.partition))
+                .or_default()
+                .push(made.clone());
         }
         self.inputs.entry(progress.asset).or_default().extend(&progress.inputs);
         self.mark(progress, &made);
         if !made.is_empty() {
-            let kind = EventKind::Materialized { asset: progress.asset, partitions: made };
+            let kind = EventKind::Materialized {
+                asset: progress.asset,
+                partitions: made,
+            };
             self.happened(progress.at, progress.run, kind);
         }
         for failure in &progress.failed {
-            let StepFailure { asset, partition, attempt, is_final, .. } = *failure;
-            let kind = EventKind::StepFailed { asset, partition, attempt, is_final, code: failure.error.code.clone() };
+            let StepFailure {
+                asset,
+                partition,
+                attempt,
+                is_final,
+                ..
+            } = *failure;
+            let kind = EventKind::StepFailed {
+                asset,
+                partition,
+                attempt,
+                is_final,
+                code: failure.error.code.clone(),
+            };
             self.happened(failure.at, progress.run, kind);
             self.failures.entry(progress.run).or_default().push(failure.clone());
         }
@@ -158,7 +187,10 @@ impl Kept {
     }
 
     fn head_version(&self, asset: AssetId, partition: u64) -> Version {
-        self.materialized.get(&(asset, partition)).and_then(|all| all.last()).map_or(Version::NONE, |made| made.version)
+        self.materialized
+            .get(&(asset, partition))
+            .and_then(|all| all.last())
+            .map_or(Version::NONE, |made| made.version)
     }
 
     fn move_head(&mut self, made: &Materialization) {
@@ -184,12 +216,20 @@ impl Kept {
 
     fn happened(&mut self, at: Timestamp, run: RunId, kind: EventKind) {
         let sequence = self.events.len() as u64 + 1;
-        self.events.push(Event { sequence, at, run, kind });
+        self.events.push(Event {
+            sequence,
+            at,
+            run,
+            kind,
+        });
     }
 }
 
 fn fenced(chunk: ChunkNo) -> Error {
-    Error::new(ErrorKind::Fenced, format!("chunk {chunk} is claimed by somebody else, or over"))
+    Error::new(
+        ErrorKind::Fenced,
+        format!("chunk {chunk} is claimed by somebody else, or over"),
+    )
 }
 
 #[async_trait]
@@ -210,7 +250,11 @@ impl Store for MemoryStore {
                 }
                 None => {
                     let id = AssetId(u32::try_from(kept.assets.len()).map_err(|_| too_many_assets())?);
-                    kept.assets.push(AssetRow { id, key: key.clone(), space: space.clone() });
+                    kept.assets.push(AssetRow {
+                        id,
+                        key: key.clone(),
+                        space: space.clone(),
+                    });
                     id
                 }
             };
@@ -234,7 +278,12 @@ impl Store for MemoryStore {
 
     async fn heads(&self, asset: AssetId, partitions: &PartitionSet) -> Result<Vec<Materialization>> {
         let kept = self.kept();
-        let head = |partition| kept.materialized.get(&(asset, partition)).and_then(|all| all.last()).cloned();
+        let head = |partition| {
+            kept.materialized
+                .get(&(asset, partition))
+                .and_then(|all| all.last())
+                .cloned()
+        };
         Ok(partitions.iter().filter_map(head).collect())
     }
 
@@ -245,7 +294,9 @@ impl Store for MemoryStore {
         version: Option<Version>,
     ) -> Result<Option<Materialization>> {
         let kept = self.kept();
-        let Some(all) = kept.materialized.get(&(asset, partition)) else { return Ok(None) };
+        let Some(all) = kept.materialized.get(&(asset, partition)) else {
+            return Ok(None);
+        };
         Ok(match version {
             Some(version) => all.iter().find(|made| made.version == version).cloned(),
             None => all.last().cloned(),
@@ -255,7 +306,10 @@ impl Store for MemoryStore {
     async fn inputs_of(&self, asset: AssetId, partition: u64, version: Version) -> Result<Vec<LineageInput>> {
         let kept = self.kept();
         let all = kept.inputs.get(&asset).into_iter().flatten();
-        Ok(all.filter(|input| input.version == version && input.upstream_of(partition).is_some()).copied().collect())
+        Ok(all
+            .filter(|input| input.version == version && input.upstream_of(partition).is_some())
+            .copied()
+            .collect())
     }
 
     async fn uses_of(&self, upstream: AssetId, partition: u64, version: Option<Version>) -> Result<Vec<LineageInput>> {
@@ -273,9 +327,13 @@ impl Store for MemoryStore {
         let kept = self.kept();
         Ok(match filter {
             RunFilter::All => kept.runs.values().rev().take(count_max).cloned().collect(),
-            RunFilter::Open => {
-                kept.runs.values().filter(|row| !row.state.is_terminal()).take(count_max).cloned().collect()
-            }
+            RunFilter::Open => kept
+                .runs
+                .values()
+                .filter(|row| !row.state.is_terminal())
+                .take(count_max)
+                .cloned()
+                .collect(),
         })
     }
 
@@ -285,13 +343,21 @@ impl Store for MemoryStore {
 
     async fn run_by_key(&self, idempotency_key: &str) -> Result<Option<RunRow>> {
         let kept = self.kept();
-        let found = kept.runs.values().find(|row| row.idempotency_key.as_deref() == Some(idempotency_key));
+        let found = kept
+            .runs
+            .values()
+            .find(|row| row.idempotency_key.as_deref() == Some(idempotency_key));
         Ok(found.cloned())
     }
 
     async fn chunks(&self, run: RunId) -> Result<Vec<ChunkRow>> {
         let kept = self.kept();
-        let mut rows: Vec<ChunkRow> = kept.chunks.values().filter(|row| row.claim.run == run).cloned().collect();
+        let mut rows: Vec<ChunkRow> = kept
+            .chunks
+            .values()
+            .filter(|row| row.claim.run == run)
+            .cloned()
+            .collect();
         rows.sort_by_key(|row| (row.claim.asset, row.claim.chunk));
         Ok(rows)
     }
@@ -302,7 +368,13 @@ impl Store for MemoryStore {
 
     async fn events(&self, after: u64, count_max: usize) -> Result<Vec<Event>> {
         let kept = self.kept();
-        Ok(kept.events.iter().filter(|event| event.sequence > after).take(count_max).cloned().collect())
+        Ok(kept
+            .events
+            .iter()
+            .filter(|event| event.sequence > after)
+            .take(count_max)
+            .cloned()
+            .collect())
     }
 
     async fn stats(&self) -> Result<StoreStats> {
@@ -317,8 +389,15 @@ impl Store for MemoryStore {
             ("lineage_input", inputs),
             ("event", kept.events.len()),
         ];
-        let tables = counts.into_iter().map(|(name, rows)| (name.to_owned(), (rows as u64, None))).collect();
-        Ok(StoreStats { schema_version: 0, tables, bytes: 0 })
+        let tables = counts
+            .into_iter()
+            .map(|(name, rows)| (name.to_owned(), (rows as u64, None)))
+            .collect();
+        Ok(StoreStats {
+            schema_version: 0,
+            tables,
+            bytes: 0,
+        })
     }
 }
 

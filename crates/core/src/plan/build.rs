@@ -47,8 +47,16 @@ impl Planner<'_> {
     /// planned; `Invalid` for a partition or configuration that is not well formed.
     pub fn plan(&self, request: &RunRequest) -> Result<RunPlan> {
         self.check_config(request)?;
-        let selected = request.assets.iter().map(|key| self.graph.find(key.as_str())).collect::<Result<Vec<_>>>()?;
-        let targets = request.targets.iter().map(|key| self.graph.find(key.as_str())).collect::<Result<Vec<_>>>()?;
+        let selected = request
+            .assets
+            .iter()
+            .map(|key| self.graph.find(key.as_str()))
+            .collect::<Result<Vec<_>>>()?;
+        let targets = request
+            .targets
+            .iter()
+            .map(|key| self.graph.find(key.as_str()))
+            .collect::<Result<Vec<_>>>()?;
         let forced = self.forced(request.force, &selected, &targets);
         let mut drafts: Vec<Draft> = std::iter::repeat_with(Draft::default).take(self.graph.len()).collect();
         let mut assets = Vec::new();
@@ -86,7 +94,11 @@ impl Planner<'_> {
                 pinned,
             });
         }
-        Ok(RunPlan { planned_at: self.now, config: request.config.clone(), assets })
+        Ok(RunPlan {
+            planned_at: self.now,
+            config: request.config.clone(),
+            assets,
+        })
     }
 
     fn check_config(&self, request: &RunRequest) -> Result<()> {
@@ -95,9 +107,11 @@ impl Planner<'_> {
             match node.check_config(&serde_json::Value::Object(section.clone())) {
                 Some(verdict) => verdict.map_err(|error| error.about(format!("of asset {key}")))?,
                 None => {
-                    return Err(Error::new(ErrorKind::Invalid, format!("asset {key} takes no configuration"))
-                        .code("config_not_taken")
-                        .fix("remove its section, or let its function take a `Config<T>`"));
+                    return Err(
+                        Error::new(ErrorKind::Invalid, format!("asset {key} takes no configuration"))
+                            .code("config_not_taken")
+                            .fix("remove its section, or let its function take a `Config<T>`"),
+                    );
                 }
             }
         }
@@ -184,19 +198,35 @@ impl Planner<'_> {
         let name = match (up.space().is_unit(), missing.len()) {
             (true, _) => up.key().to_string(),
             (false, 1) => format!("{}[{}]", up.key(), up.space().label(first)),
-            (false, count) => format!("{}[{}] and {} other partitions", up.key(), up.space().label(first), count - 1),
+            (false, count) => format!(
+                "{}[{}] and {} other partitions",
+                up.key(),
+                up.space().label(first),
+                count - 1
+            ),
         };
-        Err(Error::new(ErrorKind::NotFound, format!("it needs {name}, never materialized and not selected"))
-            .code("input_missing")
-            .during("plan")
-            .about(format!("asset {key}"))
-            .fix(format!("select `+{key}` to make its upstream too, or run {} first", up.key())))
+        Err(Error::new(
+            ErrorKind::NotFound,
+            format!("it needs {name}, never materialized and not selected"),
+        )
+        .code("input_missing")
+        .during("plan")
+        .about(format!("asset {key}"))
+        .fix(format!(
+            "select `+{key}` to make its upstream too, or run {} first",
+            up.key()
+        )))
     }
 
     /// The partition mapping of input `number`, at the lengths of now.
     fn bind(&self, ix: NodeIx, number: usize) -> Result<BoundMapping> {
         let node = self.graph.node(ix);
         let input = &node.inputs()[number];
-        BoundMapping::new(&input.mapping, node.space(), self.graph.node(input.upstream).space(), self.now)
+        BoundMapping::new(
+            &input.mapping,
+            node.space(),
+            self.graph.node(input.upstream).space(),
+            self.now,
+        )
     }
 }

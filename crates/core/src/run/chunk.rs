@@ -35,7 +35,9 @@ pub struct ChunkWork {
 impl ChunkWork {
     /// The attempt at `partition`, from 1.
     pub fn attempt(&self, partition: u64) -> u32 {
-        self.attempts.binary_search_by_key(&partition, |(step, _)| *step).map_or(1, |at| self.attempts[at].1)
+        self.attempts
+            .binary_search_by_key(&partition, |(step, _)| *step)
+            .map_or(1, |at| self.attempts[at].1)
     }
 }
 

@@ -1,12 +1,12 @@
 //! One input of a planned asset: what it waits for, and which versions it reads.
 
+use crate::AssetId;
 use crate::asset::InputKind;
 use crate::partition::{BoundMapping, EdgeShape, PartitionSet};
 use crate::store::Versions;
-use crate::AssetId;
 
-use super::steps::StepSets;
 use super::StepState;
+use super::steps::StepSets;
 
 /// One input of a planned asset.
 #[derive(Debug, Clone)]
@@ -37,7 +37,11 @@ impl Edge {
             EdgeShape::OneToOne { .. } => touched,
             EdgeShape::Broadcast | EdgeShape::Many => {
                 let open = still_open(upstream, &self.mapping.upstream_of(&touched));
-                if open.is_empty() { touched } else { touched.difference(&self.mapping.downstream_of(&open)) }
+                if open.is_empty() {
+                    touched
+                } else {
+                    touched.difference(&self.mapping.downstream_of(&open))
+                }
             }
         };
         self.waiting.subtract(&released);

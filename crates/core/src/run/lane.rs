@@ -43,13 +43,23 @@ impl Lane {
     /// The version of the value of `partition` that a reader in this run sees.
     pub(super) fn version(&self, partition: u64) -> Version {
         let base = self.plan.base.get(partition);
-        if self.steps.get(StepState::Succeeded).contains(partition) { base.next() } else { base }
+        if self.steps.get(StepState::Succeeded).contains(partition) {
+            base.next()
+        } else {
+            base
+        }
     }
 
     /// Those of `steps` that wait neither for an input nor for their next attempt.
     pub(super) fn unhindered(&self, mut steps: PartitionSet) -> PartitionSet {
         steps.subtract(&self.resting);
-        self.edges.iter().fold(steps, |left, edge| if left.is_empty() { left } else { left.difference(&edge.waiting) })
+        self.edges.iter().fold(steps, |left, edge| {
+            if left.is_empty() {
+                left
+            } else {
+                left.difference(&edge.waiting)
+            }
+        })
     }
 
     /// The number for a new chunk.
@@ -61,8 +71,13 @@ impl Lane {
 
     /// Those of `steps` that are not at their first attempt, each with the one that comes next.
     pub(super) fn next_attempts(&self, steps: &PartitionSet) -> Vec<(u64, u32)> {
-        let (Some(first), Some(last)) = (steps.min(), steps.max()) else { return Vec::new() };
-        let tried = self.attempts.range(first..=last).filter(|(step, _)| steps.contains(**step));
+        let (Some(first), Some(last)) = (steps.min(), steps.max()) else {
+            return Vec::new();
+        };
+        let tried = self
+            .attempts
+            .range(first..=last)
+            .filter(|(step, _)| steps.contains(**step));
         tried.map(|(step, failed)| (*step, failed + 1)).collect()
     }
 
@@ -93,7 +108,9 @@ pub(super) fn lanes(plan: &RunPlan, graph: &AssetGraph, ids: &[AssetId]) -> Resu
     let mut place = HashMap::with_capacity(plan.assets.len());
     let mut lanes: Vec<Lane> = Vec::with_capacity(plan.assets.len());
     for (number, planned) in plan.assets.iter().enumerate() {
-        let ix = graph.find(planned.key.as_str()).map_err(|_| code_changed(planned, "is gone"))?;
+        let ix = graph
+            .find(planned.key.as_str())
+            .map_err(|_| code_changed(planned, "is gone"))?;
         let node = graph.node(ix);
         let section = plan.config.section(node.key());
         if crate::plan::planned_code_version(node, &section) != planned.code_version {
@@ -116,7 +133,14 @@ pub(super) fn lanes(plan: &RunPlan, graph: &AssetGraph, ids: &[AssetId]) -> Resu
                 None => PartitionSet::new(),
             };
             let upstream = ids[input.upstream.index()];
-            edges.push(Edge { upstream, lane, kind: input.kind, mapping, pinned: pinned.clone(), waiting });
+            edges.push(Edge {
+                upstream,
+                lane,
+                kind: input.kind,
+                mapping,
+                pinned: pinned.clone(),
+                waiting,
+            });
         }
         place.insert(ix, number);
         lanes.push(Lane {
@@ -149,8 +173,7 @@ fn outdated_by(
     for reader in graph.node(ix).downstream() {
         let node = graph.node(*reader);
         for input in node.inputs().iter().filter(|input| input.upstream == ix) {
-            let mapping =
-                BoundMapping::new(&input.mapping, node.space(), graph.node(ix).space(), plan.planned_at)?;
+            let mapping = BoundMapping::new(&input.mapping, node.space(), graph.node(ix).space(), plan.planned_at)?;
             outdated.push((ids[reader.index()], mapping));
         }
     }
@@ -159,9 +182,12 @@ fn outdated_by(
 
 fn code_changed(planned: &PlannedAsset, how: &str) -> Error {
     let key = &planned.key;
-    Error::new(ErrorKind::Conflict, format!("asset {key} {how} than when the run was planned"))
-        .code("code_changed")
-        .fix("run it again: what was made by the same code is kept")
+    Error::new(
+        ErrorKind::Conflict,
+        format!("asset {key} {how} than when the run was planned"),
+    )
+    .code("code_changed")
+    .fix("run it again: what was made by the same code is kept")
 }
 
 /// A number from 0 to 1 that is the same whenever the decision is taken again.

@@ -3,9 +3,9 @@
 use super::edge::Edge;
 use super::lane::Lane;
 use super::state::StepState;
+use crate::Version;
 use crate::partition::{EdgeShape, PartitionSet};
 use crate::store::{LineageInput, Versions};
-use crate::Version;
 
 /// The inputs of `made` partitions of lane number `number`, all of which were made at the version after their base.
 pub(super) fn inputs(lanes: &[Lane], number: usize, made: &PartitionSet) -> Vec<LineageInput> {
@@ -106,7 +106,9 @@ fn upstream_versions(lanes: &[Lane], edge: &Edge, needed: &PartitionSet) -> Vers
     for (version, partitions) in edge.pinned.iter() {
         versions.add(version, partitions.intersect(needed));
     }
-    let Some(upstream) = edge.lane.map(|number| &lanes[number]) else { return versions };
+    let Some(upstream) = edge.lane.map(|number| &lanes[number]) else {
+        return versions;
+    };
     let made = upstream.steps.get(StepState::Succeeded).intersect(needed);
     for (version, partitions) in made_versions(upstream, &made) {
         versions.add(version, partitions);

@@ -184,11 +184,19 @@ impl RunMachine {
     pub fn apply(&mut self, event: RunEvent, now: Timestamp) -> Result<Vec<RunEffect>> {
         if self.state.is_terminal() {
             let (run, state) = (self.run, self.state);
-            return Err(Error::new(ErrorKind::IllegalTransition, format!("run {run} is {state}")));
+            return Err(Error::new(
+                ErrorKind::IllegalTransition,
+                format!("run {run} is {state}"),
+            ));
         }
         match event {
             RunEvent::SlotFree { workers } => self.claim(workers, now),
-            RunEvent::StepsEnded { chunk, fence, ended, is_over } => self.settle(chunk, fence, ended, is_over, now),
+            RunEvent::StepsEnded {
+                chunk,
+                fence,
+                ended,
+                is_over,
+            } => self.settle(chunk, fence, ended, is_over, now),
             RunEvent::Overdue { chunk, fence, step } => self.settle(chunk, fence, vec![step], true, now),
             RunEvent::WorkerDied { chunk, fence } => self.bury(chunk, fence, now),
             RunEvent::RetriesDue => self.retry(now),
@@ -224,7 +232,10 @@ impl RunMachine {
 
     pub(super) fn note_first_error(&mut self, failures: &[StepFailure]) {
         if self.first_error.is_none() {
-            self.first_error = failures.iter().find(|failure| failure.is_final).map(|failure| failure.error.clone());
+            self.first_error = failures
+                .iter()
+                .find(|failure| failure.is_final)
+                .map(|failure| failure.error.clone());
         }
     }
 
@@ -240,7 +251,10 @@ impl RunMachine {
             return Ok(());
         }
         if !self.lanes.iter().all(|lane| lane.steps.all_ended()) {
-            return Err(Error::new(ErrorKind::Internal, "steps are blocked and nothing will release them"));
+            return Err(Error::new(
+                ErrorKind::Internal,
+                "steps are blocked and nothing will release them",
+            ));
         }
         let counts = self.counts();
         let next = match self.state {
@@ -260,7 +274,11 @@ impl RunMachine {
             to: next,
             at,
             counts: self.counts(),
-            error: if next == RunState::Failed { self.first_error.clone() } else { None },
+            error: if next == RunState::Failed {
+                self.first_error.clone()
+            } else {
+                None
+            },
         }]));
         Ok(())
     }
@@ -292,7 +310,9 @@ impl RunMachine {
             for (number, partition) in entry.remove() {
                 let one = PartitionSet::single(partition);
                 self.lanes[number].resting.remove(partition);
-                self.lanes[number].steps.shift(StepState::Blocked, StepState::Ready, &one)?;
+                self.lanes[number]
+                    .steps
+                    .shift(StepState::Blocked, StepState::Ready, &one)?;
                 self.ready.insert(number);
             }
         }

@@ -102,11 +102,25 @@ impl RunMachine {
                 found_out.extend_from_slice(&failed);
                 ended.quarantined.union_with(&left);
             }
-            records.extend(close(ChunkClaim { fence, crashes, at: now, ..row.claim.clone() }, failed));
+            records.extend(close(
+                ChunkClaim {
+                    fence,
+                    crashes,
+                    at: now,
+                    ..row.claim.clone()
+                },
+                failed,
+            ));
         }
         let mut due = BTreeMap::new();
         for failure in recorded.failures.iter().filter(|failure| failure.asset == asset) {
-            let StepFailure { partition, attempt, ref error, at, .. } = *failure;
+            let StepFailure {
+                partition,
+                attempt,
+                ref error,
+                at,
+                ..
+            } = *failure;
             lane.attempts.insert(partition, attempt);
             due.insert(partition, lane.next_due(run, partition, attempt, error, at));
         }
@@ -136,7 +150,11 @@ impl Ended {
             ended.succeeded.union_with(&row.succeeded);
             ended.skipped.union_with(&row.skipped);
         }
-        for failure in recorded.failures.iter().filter(|failure| failure.asset == asset && failure.is_final) {
+        for failure in recorded
+            .failures
+            .iter()
+            .filter(|failure| failure.asset == asset && failure.is_final)
+        {
             match failure.error.kind {
                 ErrorKind::Quarantined => ended.quarantined.insert(failure.partition),
                 _ => ended.failed.insert(failure.partition),
@@ -146,7 +164,10 @@ impl Ended {
     }
 
     fn all(&self) -> PartitionSet {
-        self.succeeded.union(&self.skipped).union(&self.failed).union(&self.quarantined)
+        self.succeeded
+            .union(&self.skipped)
+            .union(&self.failed)
+            .union(&self.quarantined)
     }
 
     fn apply(&self, steps: &mut StepSets) -> Result<()> {

@@ -41,7 +41,11 @@ impl RunState {
             Self::Cancelling => matches!(next, Self::Cancelled),
             Self::Succeeded | Self::Failed | Self::Cancelled => false,
         };
-        if legal { Ok(next) } else { Err(illegal("run", self, next)) }
+        if legal {
+            Ok(next)
+        } else {
+            Err(illegal("run", self, next))
+        }
     }
 
     /// The word for it, as stored and shown.
@@ -57,8 +61,14 @@ impl RunState {
     }
 
     /// All states.
-    pub const ALL: [Self; 6] =
-        [Self::Queued, Self::Running, Self::Cancelling, Self::Succeeded, Self::Failed, Self::Cancelled];
+    pub const ALL: [Self; 6] = [
+        Self::Queued,
+        Self::Running,
+        Self::Cancelling,
+        Self::Succeeded,
+        Self::Failed,
+        Self::Cancelled,
+    ];
 }
 
 impl fmt::Display for RunState {
@@ -104,7 +114,10 @@ impl StepState {
 
     /// True when nothing follows within the run.
     pub const fn is_terminal(self) -> bool {
-        matches!(self, Self::Succeeded | Self::Skipped | Self::Failed | Self::Cancelled | Self::Quarantined)
+        matches!(
+            self,
+            Self::Succeeded | Self::Skipped | Self::Failed | Self::Cancelled | Self::Quarantined
+        )
     }
 
     /// Moves to `next`.
@@ -115,16 +128,26 @@ impl StepState {
         let legal = match self {
             Self::Blocked => matches!(next, Self::Ready | Self::Skipped | Self::Failed | Self::Cancelled),
             // Given back to Blocked when its upstream is redone is not allowed: inputs are pinned.
-            Self::Ready => matches!(next, Self::Running | Self::Skipped | Self::Cancelled | Self::Quarantined),
+            Self::Ready => matches!(
+                next,
+                Self::Running | Self::Skipped | Self::Cancelled | Self::Quarantined
+            ),
             Self::Running => !matches!(next, Self::Running),
             Self::Succeeded | Self::Skipped | Self::Failed | Self::Cancelled | Self::Quarantined => false,
         };
-        if legal { Ok(next) } else { Err(illegal("step", self, next)) }
+        if legal {
+            Ok(next)
+        } else {
+            Err(illegal("step", self, next))
+        }
     }
 }
 
 fn illegal(what: &str, from: impl fmt::Debug, to: impl fmt::Debug) -> Error {
-    Error::new(ErrorKind::IllegalTransition, format!("a {what} that is {from:?} cannot become {to:?}"))
+    Error::new(
+        ErrorKind::IllegalTransition,
+        format!("a {what} that is {from:?} cannot become {to:?}"),
+    )
 }
 
 /// How many steps of a run are in which state.
@@ -158,6 +181,19 @@ impl RunCounts {
     /// Steps that have ended.
     pub const fn ended(&self) -> u64 {
         self.succeeded + self.skipped + self.failed + self.dependency_failed + self.cancelled + self.quarantined
+    }
+
+    /// The same when everything that has not ended is cancelled.
+    #[must_use]
+    pub const fn with_rest_cancelled(self) -> Self {
+        let open = self.blocked + self.ready + self.running;
+        Self {
+            blocked: 0,
+            ready: 0,
+            running: 0,
+            cancelled: self.cancelled + open,
+            ..self
+        }
     }
 
     /// True when `total` is the sum of all others.

@@ -65,7 +65,10 @@ impl StepSets {
 
     /// True when no step will move any more.
     pub fn all_ended(&self) -> bool {
-        StepState::ALL.iter().filter(|state| !state.is_terminal()).all(|state| self.get(*state).is_empty())
+        StepState::ALL
+            .iter()
+            .filter(|state| !state.is_terminal())
+            .all(|state| self.get(*state).is_empty())
     }
 
     /// Adds this asset's steps to `counts`.

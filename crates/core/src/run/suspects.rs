@@ -50,7 +50,10 @@ impl Suspects {
 
     /// How many deaths a step was in flight at.
     pub(super) fn crashes(&self, step: u64) -> u32 {
-        (1..).zip(&self.0).find(|(_, known)| known.contains(step)).map_or(0, |(number, _)| number)
+        (1..)
+            .zip(&self.0)
+            .find(|(_, known)| known.contains(step))
+            .map_or(0, |(number, _)| number)
     }
 
     /// Those of `ready` that are to be run with `care`.
@@ -60,7 +63,9 @@ impl Suspects {
             return counted.fold(ready.clone(), |left, (_, known)| left.difference(known));
         }
         let same_care = counted.filter(|(number, _)| Care::after(*number) == care);
-        same_care.fold(PartitionSet::new(), |chosen, (_, known)| chosen.union(&known.intersect(ready)))
+        same_care.fold(PartitionSet::new(), |chosen, (_, known)| {
+            chosen.union(&known.intersect(ready))
+        })
     }
 }
 

@@ -75,7 +75,10 @@ impl Versions {
 
     /// The version of `partition`; `Version::NONE` when it has none.
     pub fn get(&self, partition: u64) -> Version {
-        self.0.iter().find(|(_, set)| set.contains(partition)).map_or(Version::NONE, |(version, _)| *version)
+        self.0
+            .iter()
+            .find(|(_, set)| set.contains(partition))
+            .map_or(Version::NONE, |(version, _)| *version)
     }
 
     /// Each version with its partitions.

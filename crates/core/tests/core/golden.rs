@@ -13,12 +13,17 @@ use flowstone_core::{AssetId, AssetKey, CodeVersion, ErrorKind, Result, Version}
 
 /// The bytes of a golden file, which `written` must equal.
 fn golden(name: &str, written: &[u8]) -> Vec<u8> {
-    let path = PathBuf::from(env!("CARGO_MANIFEST_DIR")).join("tests/golden").join(name);
+    let path = PathBuf::from(env!("CARGO_MANIFEST_DIR"))
+        .join("tests/golden")
+        .join(name);
     if std::env::var("FLOWSTONE_GOLDEN").is_ok_and(|wish| wish == "write") && !path.exists() {
         fs::write(&path, written).expect("the folder is writable");
     }
     let bytes = fs::read(&path).expect("the golden file is there");
-    assert!(bytes == written, "{name} is written in other bytes than before: {written:02x?}");
+    assert!(
+        bytes == written,
+        "{name} is written in other bytes than before: {written:02x?}"
+    );
     bytes
 }
 
@@ -30,13 +35,19 @@ fn refuses_what_is_broken<T: std::fmt::Debug>(bytes: &[u8], decode: impl Fn(&[u8
     }
     let mut longer = bytes.to_vec();
     longer.push(0);
-    assert_eq!(decode(&longer).expect_err("bytes are left over").kind(), ErrorKind::Corrupt);
+    assert_eq!(
+        decode(&longer).expect_err("bytes are left over").kind(),
+        ErrorKind::Corrupt
+    );
 }
 
 fn refuses_another_version<T: std::fmt::Debug>(bytes: &[u8], decode: impl Fn(&[u8]) -> Result<T>) {
     let mut newer = bytes.to_vec();
     newer[1] += 1;
-    assert_eq!(decode(&newer).expect_err("a newer version").kind(), ErrorKind::Unsupported);
+    assert_eq!(
+        decode(&newer).expect_err("a newer version").kind(),
+        ErrorKind::Unsupported
+    );
 }
 
 fn key(name: &str) -> AssetKey {
@@ -113,8 +124,15 @@ fn a_run_request_is_stored_as_ever() {
             config: config(),
             idempotency_key: Some("once, 'and' \u{0} only once".to_owned()),
         },
-        RunRequest { partitions: PartitionSelector::Key("EWR".to_owned()), force: Force::All, ..RunRequest::default() },
-        RunRequest { force: Force::Target, ..RunRequest::default() },
+        RunRequest {
+            partitions: PartitionSelector::Key("EWR".to_owned()),
+            force: Force::All,
+            ..RunRequest::default()
+        },
+        RunRequest {
+            force: Force::Target,
+            ..RunRequest::default()
+        },
     ];
 
     for (number, request) in requests.iter().enumerate() {

@@ -15,7 +15,10 @@ fn source(name: &str, line: u32) -> Asset {
 
 /// An asset that is made from one other.
 fn reader(name: &str, line: u32, upstream: impl Into<Upstream>) -> Asset {
-    Asset::new(name).defined_at("src/lib.rs", line).upstream(upstream).run(|In(value): In<i64>| async move { value })
+    Asset::new(name)
+        .defined_at("src/lib.rs", line)
+        .upstream(upstream)
+        .run(|In(value): In<i64>| async move { value })
 }
 
 fn pipeline(assets: impl IntoIterator<Item = Asset>) -> PipelineBuilder {
@@ -28,7 +31,12 @@ fn refused(builder: PipelineBuilder) -> Error {
 
 #[test]
 fn a_cycle_is_shown_whole() {
-    let cycle = [reader("a", 1, "c"), reader("b", 2, "a"), reader("c", 3, "b"), source("d", 4)];
+    let cycle = [
+        reader("a", 1, "c"),
+        reader("b", 2, "a"),
+        reader("c", 3, "b"),
+        source("d", 4),
+    ];
 
     let error = refused(pipeline(cycle));
 
@@ -63,7 +71,11 @@ fn two_assets_of_one_name_are_both_shown() {
 
 #[test]
 fn an_unknown_upstream_says_what_may_have_been_meant() {
-    let error = refused(pipeline([source("clean_flights", 1), reader("delays", 2, "clean_flight"), reader("x", 3, "y")]));
+    let error = refused(pipeline([
+        source("clean_flights", 1),
+        reader("delays", 2, "clean_flight"),
+        reader("x", 3, "y"),
+    ]));
 
     assert_eq!(error.kind(), ErrorKind::NotFound);
     assert_snapshot!(error, @r#"
@@ -112,8 +124,8 @@ fn many_partitions_do_not_go_into_one_value() {
     let days = source("days", 1).partitions(Daily::from("2024-01-01"));
     let month = reader("month", 2, "days").partitions(Monthly::from("2024-01"));
     let total = reader("total", 3, "days");
-    let week = reader("week", 4, Upstream::new("days").mapping(Mapping::Trailing(7)))
-        .partitions(Daily::from("2024-01-01"));
+    let week =
+        reader("week", 4, Upstream::new("days").mapping(Mapping::Trailing(7))).partitions(Daily::from("2024-01-01"));
 
     assert_snapshot!(refused(pipeline([days, month, total, week])), @r#"
     the pipeline does not fit together in 3 places
@@ -172,7 +184,10 @@ fn partitions_that_are_not_well_formed_are_refused() {
 fn an_unknown_io_manager_is_refused() {
     let parquet = source("a", 1).io("parqet");
 
-    let error = refused(pipeline([parquet]).plugin(Offering { name: "parquet", contract: CONTRACT_VERSION }));
+    let error = refused(pipeline([parquet]).plugin(Offering {
+        name: "parquet",
+        contract: CONTRACT_VERSION,
+    }));
 
     assert_snapshot!(error, @r#"
     the pipeline does not fit together
@@ -189,7 +204,10 @@ fn an_unknown_io_manager_is_refused() {
 
 #[test]
 fn an_io_manager_refuses_a_type_it_cannot_keep() {
-    let error = refused(pipeline([source("a", 1).io("picky")]).plugin(Offering { name: "picky", contract: CONTRACT_VERSION }));
+    let error = refused(pipeline([source("a", 1).io("picky")]).plugin(Offering {
+        name: "picky",
+        contract: CONTRACT_VERSION,
+    }));
 
     assert_snapshot!(error, @r"
     the pipeline does not fit together
@@ -202,7 +220,9 @@ fn an_io_manager_refuses_a_type_it_cannot_keep() {
 #[test]
 fn a_missing_resource_is_named() {
     struct Database;
-    let reads = Asset::new("a").defined_at("src/lib.rs", 1).run(|_: Res<Database>| async { 0_i64 });
+    let reads = Asset::new("a")
+        .defined_at("src/lib.rs", 1)
+        .run(|_: Res<Database>| async { 0_i64 });
 
     let error = refused(pipeline([reads.clone()]));
 
@@ -222,7 +242,10 @@ fn two_resources_of_one_type_are_refused() {
 
 #[test]
 fn a_plugin_of_another_contract_is_refused_with_both_versions() {
-    let newer = Offering { name: "newer", contract: CONTRACT_VERSION + 1 };
+    let newer = Offering {
+        name: "newer",
+        contract: CONTRACT_VERSION + 1,
+    };
 
     assert_snapshot!(refused(pipeline([]).plugin(newer)), @r#"
     the pipeline does not fit together
@@ -233,7 +256,10 @@ fn a_plugin_of_another_contract_is_refused_with_both_versions() {
 
 #[test]
 fn two_plugins_cannot_offer_one_name() {
-    let offering = || Offering { name: "parquet", contract: CONTRACT_VERSION };
+    let offering = || Offering {
+        name: "parquet",
+        contract: CONTRACT_VERSION,
+    };
 
     assert_snapshot!(refused(pipeline([]).plugin(offering()).plugin(offering())), @r#"
     the pipeline does not fit together
@@ -263,9 +289,22 @@ fn everything_is_said_at_once() {
         .defined_at("src/lib.rs", 3)
         .upstream("a")
         .run(|In(left): In<i64>, In(right): In<i64>| async move { left + right });
-    let assets = [source("a", 1).io("nowhere"), reader("b", 2, "aa"), takes_two, source("a", 4)];
+    let assets = [
+        source("a", 1).io("nowhere"),
+        reader("b", 2, "aa"),
+        takes_two,
+        source("a", 4),
+    ];
 
-    let error = refused(pipeline(assets).plugin(Offering { name: "old", contract: 0 }).resource(1_u8).resource(1_u8));
+    let error = refused(
+        pipeline(assets)
+            .plugin(Offering {
+                name: "old",
+                contract: 0,
+            })
+            .resource(1_u8)
+            .resource(1_u8),
+    );
 
     assert_eq!(error.kind(), ErrorKind::Invalid);
     assert_snapshot!(error, @r#"

@@ -49,19 +49,50 @@ impl Case {
             let made = *draw.pick(&[0, 500, 950, 1000]);
             for partition in 0..reading.lens[number] {
                 if draw.chance(made) {
-                    let code = if draw.chance(800) { node.code_version() } else { CodeVersion(1) };
+                    let code = if draw.chance(800) {
+                        node.code_version()
+                    } else {
+                        CodeVersion(1)
+                    };
                     let (version, is_stale) = (1 + draw.below(3) as u64, draw.chance(200));
-                    known.insert((number, partition), Known { version, code, is_stale });
+                    known.insert(
+                        (number, partition),
+                        Known {
+                            version,
+                            code,
+                            is_stale,
+                        },
+                    );
                 }
             }
         }
-        let mut some = |share| (0..reading.lens.len()).filter(|_| draw.chance(share)).collect::<BTreeSet<usize>>();
+        let mut some = |share| {
+            (0..reading.lens.len())
+                .filter(|_| draw.chance(share))
+                .collect::<BTreeSet<usize>>()
+        };
         let (selected, targets) = (some(900), some(200));
         let targets = targets.intersection(&selected).copied().collect();
-        let force = *draw.pick(&[Force::Nothing, Force::Nothing, Force::Target, Force::Downstream, Force::All]);
+        let force = *draw.pick(&[
+            Force::Nothing,
+            Force::Nothing,
+            Force::Target,
+            Force::Downstream,
+            Force::All,
+        ]);
         let key = PartitionSelector::Key(DAY.to_owned());
-        let partitions = draw.pick(&[PartitionSelector::All, PartitionSelector::All, key]).clone();
-        Self { sketch, reading, known, selected, targets, force, partitions }
+        let partitions = draw
+            .pick(&[PartitionSelector::All, PartitionSelector::All, key])
+            .clone();
+        Self {
+            sketch,
+            reading,
+            known,
+            selected,
+            targets,
+            force,
+            partitions,
+        }
     }
 
     fn plan(&self, graph: &AssetGraph) -> Result<RunPlan> {
@@ -75,17 +106,29 @@ impl Case {
             force: self.force,
             ..RunRequest::default()
         };
-        Planner { graph, ids: &ids, statuses: &statuses, now: now() }.plan(&request)
+        Planner {
+            graph,
+            ids: &ids,
+            statuses: &statuses,
+            now: now(),
+        }
+        .plan(&request)
     }
 
     fn status(&self, asset: usize) -> AssetStatus {
         let mut status = AssetStatus::default();
         for ((_, partition), known) in self.known.range((asset, 0)..(asset + 1, 0)) {
             let heads = &mut status.heads;
-            let at = heads.iter().position(|head| (head.version.0, head.code_version) == (known.version, known.code));
+            let at = heads
+                .iter()
+                .position(|head| (head.version.0, head.code_version) == (known.version, known.code));
             let at = at.unwrap_or_else(|| {
                 let (version, code_version) = (Version(known.version), known.code);
-                heads.push(HeadSet { version, code_version, partitions: PartitionSet::new() });
+                heads.push(HeadSet {
+                    version,
+                    code_version,
+                    partitions: PartitionSet::new(),
+                });
                 heads.len() - 1
             });
             heads[at].partitions.insert(*partition);
@@ -106,21 +149,31 @@ impl Case {
     }
 
     fn reaches(&self, from: usize, to: usize) -> bool {
-        from == to || self.sketch.assets[to].inputs.iter().any(|input| self.reaches(from, input.upstream))
+        from == to
+            || self.sketch.assets[to]
+                .inputs
+                .iter()
+                .any(|input| self.reaches(from, input.upstream))
     }
 
     /// The steps with their reasons, and the versions that each input pins; `None` when something is missing.
     fn naive(&self, graph: &AssetGraph) -> Option<(BTreeMap<Key, Reason>, BTreeMap<(usize, Key), u64>)> {
         let mut steps = BTreeMap::new();
         let mut pins = BTreeMap::new();
-        for (asset, (_, node)) in graph.nodes().enumerate().filter(|(asset, _)| self.selected.contains(asset)) {
+        for (asset, (_, node)) in graph
+            .nodes()
+            .enumerate()
+            .filter(|(asset, _)| self.selected.contains(asset))
+        {
             let inputs = &self.sketch.assets[asset].inputs;
             for partition in 0..self.reading.lens[asset] {
                 let chosen = self.partitions == PartitionSelector::All || shares_the_day(node.space(), partition);
                 let upstreams = || {
                     let reads = inputs.iter().zip(&self.reading.upstreams[asset]).enumerate();
                     reads.flat_map(|(number, (input, upstreams))| {
-                        upstreams[partition as usize].iter().map(move |up| (number, input.kind, (input.upstream, *up)))
+                        upstreams[partition as usize]
+                            .iter()
+                            .map(move |up| (number, input.kind, (input.upstream, *up)))
                     })
                 };
                 let head = self.known.get(&(asset, partition));
@@ -150,7 +203,9 @@ impl Case {
 /// True for a window with time in common with [`DAY`], and for an asset that is not partitioned.
 fn shares_the_day(space: &PartitionSpace, partition: u64) -> bool {
     let noon: Timestamp = format!("{DAY}T12:00:00Z").parse().expect("a timestamp");
-    space.window_of(partition).is_none_or(|(start, end)| start <= noon && noon < end)
+    space
+        .window_of(partition)
+        .is_none_or(|(start, end)| start <= noon && noon < end)
 }
 
 fn key(number: usize) -> AssetKey {
@@ -225,24 +280,40 @@ fn small() -> Pipeline {
     let total = Asset::new("total")
         .upstream("numbers")
         .run(|In(number): In<i64>, scale: Config<Scale>| async move { number * scale.by });
-    Pipeline::builder("small").assets([numbers, days, total]).build().unwrap()
+    Pipeline::builder("small")
+        .assets([numbers, days, total])
+        .build()
+        .unwrap()
 }
 
 fn plan_small(request: RunRequest) -> Result<RunPlan> {
     let pipeline = small();
     let ids = [AssetId(0), AssetId(1), AssetId(2)];
     let statuses: [AssetStatus; 3] = Default::default();
-    Planner { graph: pipeline.graph(), ids: &ids, statuses: &statuses, now: now() }.plan(&request)
+    Planner {
+        graph: pipeline.graph(),
+        ids: &ids,
+        statuses: &statuses,
+        now: now(),
+    }
+    .plan(&request)
 }
 
 fn asking_for(names: &[&str]) -> RunRequest {
     let assets: Vec<AssetKey> = names.iter().map(|name| name.parse().unwrap()).collect();
-    RunRequest { targets: assets.clone(), assets, ..RunRequest::default() }
+    RunRequest {
+        targets: assets.clone(),
+        assets,
+        ..RunRequest::default()
+    }
 }
 
 fn with_config(names: &[&str], sections: serde_json::Value) -> RunRequest {
     let config = RunConfig(serde_json::from_value(sections).unwrap());
-    RunRequest { config, ..asking_for(names) }
+    RunRequest {
+        config,
+        ..asking_for(names)
+    }
 }
 
 #[test]
@@ -268,7 +339,11 @@ fn an_unknown_asset_says_what_may_have_been_meant() {
 fn a_partition_outside_the_space_is_refused() {
     let partitions = PartitionSelector::Key("2024-02-01".to_owned());
 
-    let error = plan_small(RunRequest { partitions, ..asking_for(&["numbers", "days"]) }).unwrap_err();
+    let error = plan_small(RunRequest {
+        partitions,
+        ..asking_for(&["numbers", "days"])
+    })
+    .unwrap_err();
 
     assert_snapshot!(format!("{error:?}"), @r"
     failed to find partition 2024-02-01: the space holds 2024-03-01 and later [partition_out_of_space]
@@ -280,7 +355,11 @@ fn a_partition_outside_the_space_is_refused() {
 fn a_partition_that_is_not_over_yet_is_refused() {
     let partitions = PartitionSelector::Key("2024-03-05".to_owned());
 
-    let error = plan_small(RunRequest { partitions, ..asking_for(&["numbers", "days"]) }).unwrap_err();
+    let error = plan_small(RunRequest {
+        partitions,
+        ..asking_for(&["numbers", "days"])
+    })
+    .unwrap_err();
 
     assert_snapshot!(format!("{error:?}"), @r"
     failed to select 2024-03-05: the last window that is over is 2024-03-04 [partition_not_over]

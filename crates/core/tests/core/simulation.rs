@@ -44,10 +44,19 @@ fn simulate(seed: u64, mut trace: Option<&mut String>) {
             }
         }
         let request = request(&case, number, &mut draw);
-        let Ok(plan) = plan(&case, &store, &request) else { continue };
+        let Ok(plan) = plan(&case, &store, &request) else {
+            continue;
+        };
         let run = RunId(Uuid::from_u64_pair(number + 1, seed));
         create(&store, run);
-        let mut driver = Driver::new(&case, &store, (run, number), &plan, ledger.clone(), Draw::seeded(draw.next()));
+        let mut driver = Driver::new(
+            &case,
+            &store,
+            (run, number),
+            &plan,
+            ledger.clone(),
+            Draw::seeded(draw.next()),
+        );
         driver.trace = trace.is_some().then(String::new);
         let went = catch_unwind(AssertUnwindSafe(|| {
             driver.drive();
@@ -64,15 +73,33 @@ fn simulate(seed: u64, mut trace: Option<&mut String>) {
             let Some(trace) = trace else {
                 panic!("run {number} of seed {seed}: {why}\nsee what happened with FLOWSTONE_SEED={seed}");
             };
-            panic!("{listed}{:?}\n{:#?}\n{trace}run {number} of seed {seed}: {why}", case.weather, plan.assets);
+            panic!(
+                "{listed}{:?}\n{:#?}\n{trace}run {number} of seed {seed}: {why}",
+                case.weather, plan.assets
+            );
         }
         let is_whole = driver.machine.state() == RunState::Succeeded
-            && driver.durable.skipped.iter().all(flowstone_core::partition::PartitionSet::is_empty)
+            && driver
+                .durable
+                .skipped
+                .iter()
+                .all(flowstone_core::partition::PartitionSet::is_empty)
             && request.assets.len() == case.ids.len();
         ledger = driver.ledger;
         if is_whole {
-            let again = self::plan(&case, &store, &RunRequest { force: Force::Nothing, ..request }).expect("it planned before");
-            assert!(again.is_empty(), "seed {seed}: all was made, and still there is something to do: {again:?}");
+            let again = self::plan(
+                &case,
+                &store,
+                &RunRequest {
+                    force: Force::Nothing,
+                    ..request
+                },
+            )
+            .expect("it planned before");
+            assert!(
+                again.is_empty(),
+                "seed {seed}: all was made, and still there is something to do: {again:?}"
+            );
         }
     }
 }
@@ -83,12 +110,22 @@ fn request(case: &Case, number: u64, draw: &mut Draw) -> RunRequest {
     let assets: Vec<AssetKey> = keys.map(|number| name(number).parse().expect("a name")).collect();
     let targets = assets.iter().filter(|_| draw.chance(300)).cloned().collect();
     let force = *draw.pick(&[Force::Nothing, Force::Target, Force::Downstream, Force::All]);
-    RunRequest { assets, targets, force, ..RunRequest::default() }
+    RunRequest {
+        assets,
+        targets,
+        force,
+        ..RunRequest::default()
+    }
 }
 
 fn plan(case: &Case, store: &MemoryStore, request: &RunRequest) -> flowstone_core::Result<RunPlan> {
     let statuses: Vec<_> = case.ids.iter().map(|id| ready(store.status(*id))).collect();
-    let planner = Planner { graph: case.graph(), ids: &case.ids, statuses: &statuses, now: now() };
+    let planner = Planner {
+        graph: case.graph(),
+        ids: &case.ids,
+        statuses: &statuses,
+        now: now(),
+    };
     let plan = planner.plan(request)?;
     // What is stored is what is run.
     RunPlan::decode(&plan.encode()?)
@@ -115,10 +152,14 @@ fn create(store: &MemoryStore, run: RunId) {
 /// Plays so many seeds, or the one that the environment names.
 fn seeds(count: u64) {
     if let Ok(seed) = std::env::var("FLOWSTONE_SEED") {
-        simulate(seed.parse().expect("FLOWSTONE_SEED is a number"), Some(&mut String::new()));
+        simulate(
+            seed.parse().expect("FLOWSTONE_SEED is a number"),
+            Some(&mut String::new()),
+        );
         return;
     }
-    let count = std::env::var("FLOWSTONE_SEEDS").map_or(count, |count| count.parse().expect("FLOWSTONE_SEEDS is a number"));
+    let count =
+        std::env::var("FLOWSTONE_SEEDS").map_or(count, |count| count.parse().expect("FLOWSTONE_SEEDS is a number"));
     (0..count).for_each(|seed| simulate(seed, None));
 }
 

@@ -63,19 +63,29 @@ impl Sketch {
             let space = space(draw);
             let mut inputs = Vec::new();
             for _ in 0..if number == 0 { 0 } else { draw.below(4) } {
-                let upstream = if draw.chance(500) { number - 1 - draw.below(number.min(3)) } else { draw.below(number) };
+                let upstream = if draw.chance(500) {
+                    number - 1 - draw.below(number.min(3))
+                } else {
+                    draw.below(number)
+                };
                 inputs.extend(input(draw, &space, upstream, &assets[upstream].space));
             }
             let attempts_max = 1 + draw.below(3) as u32;
-            assets.push(AssetSketch { space, inputs, code: 0, attempts_max, acts_outside: draw.chance(100) });
+            assets.push(AssetSketch {
+                space,
+                inputs,
+                code: 0,
+                attempts_max,
+                acts_outside: draw.chance(100),
+            });
         }
         Self { assets }
     }
 
     pub(crate) fn build(&self) -> Arc<Pipeline> {
         let assets = self.assets.iter().enumerate().map(|(number, sketch)| {
-            let retry = Retry::exponential(sketch.attempts_max)
-                .between(Duration::from_secs(10), Duration::from_secs(100));
+            let retry =
+                Retry::exponential(sketch.attempts_max).between(Duration::from_secs(10), Duration::from_secs(100));
             let mut asset = Asset::new(name(number))
                 .partitions(sketch.space.clone())
                 .code_version(sketch.code.to_le_bytes())
@@ -93,7 +103,12 @@ impl Sketch {
             let kinds: Vec<InputKind> = sketch.inputs.iter().map(|input| input.kind).collect();
             with_function(asset, &kinds)
         });
-        Arc::new(Pipeline::builder("drawn").assets(assets).build().expect("the sketch is sound"))
+        Arc::new(
+            Pipeline::builder("drawn")
+                .assets(assets)
+                .build()
+                .expect("the sketch is sound"),
+        )
     }
 
     /// Declares the assets in an order of its own, so that numbers in the store differ from places in the graph.
@@ -102,7 +117,12 @@ impl Sketch {
         draw.shuffle(&mut order);
         let rows: Vec<_> = order
             .iter()
-            .map(|number| (name(*number).parse().expect("a name"), self.assets[*number].space.clone()))
+            .map(|number| {
+                (
+                    name(*number).parse().expect("a name"),
+                    self.assets[*number].space.clone(),
+                )
+            })
             .collect();
         let ids = ready(store.declare_assets(&rows));
         let mut by_place = vec![AssetId(0); ids.len()];
@@ -115,7 +135,10 @@ impl Sketch {
 
 /// The answer of something that never waits.
 pub(crate) fn ready<T>(answer: impl Future<Output = flowstone_core::Result<T>>) -> T {
-    answer.now_or_never().expect("memory never waits").expect("memory never fails")
+    answer
+        .now_or_never()
+        .expect("memory never waits")
+        .expect("memory never fails")
 }
 
 pub(crate) fn name(number: usize) -> String {
@@ -124,19 +147,36 @@ pub(crate) fn name(number: usize) -> String {
 
 fn input(draw: &mut Draw, down: &PartitionSpace, upstream: usize, up: &PartitionSpace) -> Option<InputSketch> {
     let trailing = Mapping::Trailing(2 + draw.below(3) as u32);
-    let drawn = [None, None, None, Some(trailing), Some(Mapping::Offset(-1)), Some(Mapping::All), Some(Mapping::Last)];
+    let drawn = [
+        None,
+        None,
+        None,
+        Some(trailing),
+        Some(Mapping::Offset(-1)),
+        Some(Mapping::All),
+        Some(Mapping::Last),
+    ];
     let mapping = draw.pick(&drawn).clone();
     let explicit = match &mapping {
         Some(given) => given.clone(),
         None => Mapping::infer(down, up).ok()?,
     };
-    let kind = *draw.pick(&[InputKind::Value, InputKind::Value, InputKind::Optional, InputKind::Stream]);
+    let kind = *draw.pick(&[
+        InputKind::Value,
+        InputKind::Value,
+        InputKind::Optional,
+        InputKind::Stream,
+    ]);
     let reads = |at, len: u64| {
         let bound = BoundMapping::new(&explicit, down, up, at).ok()?;
         (0..len).map(|partition| bound.upstream_of_one(partition).len()).max()
     };
     let many = reads(now(), down.len_at(now())).max(reads(Timestamp::MAX, 40))?;
-    Some(InputSketch { upstream, kind: if many > 1 { InputKind::Stream } else { kind }, mapping })
+    Some(InputSketch {
+        upstream,
+        kind: if many > 1 { InputKind::Stream } else { kind },
+        mapping,
+    })
 }
 
 macro_rules! of_kind {
@@ -164,7 +204,11 @@ fn with_function(asset: Asset, kinds: &[InputKind]) -> Asset {
         [a] => of_kind!(a, A, asset.run(|_: A| async { 0_u64 })),
         [a, b] => of_kind!(a, A, of_kind!(b, B, asset.run(|_: A, _: B| async { 0_u64 }))),
         [a, b, c] => {
-            of_kind!(a, A, of_kind!(b, B, of_kind!(c, C, asset.run(|_: A, _: B, _: C| async { 0_u64 }))))
+            of_kind!(
+                a,
+                A,
+                of_kind!(b, B, of_kind!(c, C, asset.run(|_: A, _: B, _: C| async { 0_u64 })))
+            )
         }
         _ => panic!("a sketch has at most three inputs"),
     }
@@ -201,7 +245,11 @@ impl Reading {
             }
             upstreams.push(by_input);
         }
-        Self { upstreams, readers, lens }
+        Self {
+            upstreams,
+            readers,
+            lens,
+        }
     }
 }
 

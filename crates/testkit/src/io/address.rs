@@ -19,7 +19,12 @@ pub async fn every_store_has_an_address_of_its_own(under_test: IoUnderTest) {
     for sample in under_test.accepted() {
         let first = io.store(slot(0), &sample.value(LARGE)).await.expect("it is stored");
         let mut others = Vec::new();
-        for place in [slot(0), Slot { attempt: 2, ..slot(0) }, Slot { fence: 2, ..slot(0) }, slot(1)] {
+        for place in [
+            slot(0),
+            Slot { attempt: 2, ..slot(0) },
+            Slot { fence: 2, ..slot(0) },
+            slot(1),
+        ] {
             others.push(io.store(place, &sample.value(LARGE + 1)).await.expect("it is stored"));
         }
 
@@ -44,7 +49,10 @@ pub async fn many_may_store_at_once(under_test: IoUnderTest) {
         let all = join_all(stores).await;
 
         for ((number, _), stored) in values.iter().zip(all) {
-            let loaded = io.load(&stored.expect("it is stored"), sample.ty()).await.expect("it is loaded");
+            let loaded = io
+                .load(&stored.expect("it is stored"), sample.ty())
+                .await
+                .expect("it is loaded");
             sample.check(&loaded, number * 40);
         }
     }
@@ -71,7 +79,10 @@ pub async fn deleting_one_leaves_the_others(under_test: IoUnderTest) {
     let io = &under_test.io;
     for sample in under_test.accepted() {
         let gone = io.store(slot(0), &sample.value(LARGE)).await.expect("it is stored");
-        let kept = io.store(Slot { attempt: 2, ..slot(0) }, &sample.value(LARGE)).await.expect("it is stored");
+        let kept = io
+            .store(Slot { attempt: 2, ..slot(0) }, &sample.value(LARGE))
+            .await
+            .expect("it is stored");
 
         io.delete(&gone.address).await.expect("it is deleted");
 
@@ -87,9 +98,8 @@ pub async fn a_dropped_store_leaves_nothing_in_the_way(under_test: IoUnderTest) 
             let value = sample.value(LARGE);
             let mut storing = io.store(slot(0), &value);
             for _ in 0..polls {
-                let is_done = futures::future::poll_fn(|context| {
-                    Poll::Ready(storing.as_mut().poll(context).is_ready())
-                });
+                let is_done =
+                    futures::future::poll_fn(|context| Poll::Ready(storing.as_mut().poll(context).is_ready()));
                 if is_done.await {
                     break;
                 }

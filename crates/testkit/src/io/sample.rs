@@ -45,8 +45,17 @@ impl Sample {
 
     /// Refuses a value that is not the one with this number.
     pub(super) fn check(&self, found: &Value, number: u64) {
-        assert!(found.ty() == self.ty, "a `{}` comes back as a `{}`", self.ty.name(), found.ty().name());
-        assert!((self.is_equal)(found, &self.value(number)), "`{}` number {number} comes back changed", self.ty.name());
+        assert!(
+            found.ty() == self.ty,
+            "a `{}` comes back as a `{}`",
+            self.ty.name(),
+            found.ty().name()
+        );
+        assert!(
+            (self.is_equal)(found, &self.value(number)),
+            "`{}` number {number} comes back changed",
+            self.ty.name()
+        );
     }
 }
 

@@ -17,7 +17,10 @@ pub async fn asset_ids_are_dense_and_never_change<S: Store>(store: StoreUnderTes
     };
 
     assert_eq!(declare(&["c", "a"]).await, [AssetId(0), AssetId(1)]);
-    assert_eq!(declare(&["b", "a", "d", "c"]).await, [AssetId(2), AssetId(1), AssetId(3), AssetId(0)]);
+    assert_eq!(
+        declare(&["b", "a", "d", "c"]).await,
+        [AssetId(2), AssetId(1), AssetId(3), AssetId(0)]
+    );
     assert_eq!(declare(&["a"]).await, [AssetId(1)]);
 
     let rows = store.assets().await.expect("assets");
@@ -27,11 +30,21 @@ pub async fn asset_ids_are_dense_and_never_change<S: Store>(store: StoreUnderTes
 
 /// The space of the last declaration counts; the number stays.
 pub async fn declaring_again_replaces_the_space<S: Store>(store: StoreUnderTest<S>) {
-    let first = store.declare_assets(&[(key("a"), PartitionSpace::Unit)]).await.expect("ids");
+    let first = store
+        .declare_assets(&[(key("a"), PartitionSpace::Unit)])
+        .await
+        .expect("ids");
 
     let again = store.declare_assets(&[(key("a"), letters())]).await.expect("ids");
 
     assert_eq!(again, first);
     let rows = store.assets().await.expect("assets");
-    assert_eq!(rows, [AssetRow { id: first[0], key: key("a"), space: letters() }]);
+    assert_eq!(
+        rows,
+        [AssetRow {
+            id: first[0],
+            key: key("a"),
+            space: letters()
+        }]
+    );
 }

@@ -4,9 +4,7 @@ use flowstone_core::store::{AssetStatus, ChunkProgress, ChunkRow, ChunkState, Re
 use flowstone_core::{AssetId, ErrorKind, RunId};
 
 use super::StoreUnderTest;
-use super::fixture::{
-    assets, claim, claimed, commit, failure, made, many, progress, refused, running, set,
-};
+use super::fixture::{assets, claim, claimed, commit, failure, made, many, progress, refused, running, set};
 
 /// A claim under the fence of an earlier one, or a lower one, is refused; a higher one replaces it.
 pub async fn a_claim_must_raise_the_fence<S: Store>(store: StoreUnderTest<S>) {
@@ -15,9 +13,15 @@ pub async fn a_claim_must_raise_the_fence<S: Store>(store: StoreUnderTest<S>) {
     commit(&*store, &[claimed(run, asset, 0, 5, set([0, 1, 2]))]).await;
 
     for fence in [5, 4, 0] {
-        assert_eq!(refused(&*store, claimed(run, asset, 0, fence, set([0]))).await, ErrorKind::Fenced);
+        assert_eq!(
+            refused(&*store, claimed(run, asset, 0, fence, set([0]))).await,
+            ErrorKind::Fenced
+        );
     }
-    assert_eq!(only_chunk(&*store, run).await.claim, claim(run, asset, 0, 5, set([0, 1, 2])));
+    assert_eq!(
+        only_chunk(&*store, run).await.claim,
+        claim(run, asset, 0, 5, set([0, 1, 2]))
+    );
     let mut later = claim(run, asset, 0, 9, set([1, 2]));
     later.crashes = 2;
     commit(&*store, &[Record::ChunkClaimed(later.clone())]).await;
@@ -29,7 +33,14 @@ pub async fn a_claim_must_raise_the_fence<S: Store>(store: StoreUnderTest<S>) {
 pub async fn a_late_holder_moves_nothing<S: Store>(store: StoreUnderTest<S>) {
     let [asset, upstream] = assets(&*store).await;
     let run = running(&*store, 1).await;
-    commit(&*store, &[claimed(run, asset, 0, 3, set([0, 1])), claimed(run, asset, 0, 7, set([0, 1]))]).await;
+    commit(
+        &*store,
+        &[
+            claimed(run, asset, 0, 3, set([0, 1])),
+            claimed(run, asset, 0, 7, set([0, 1])),
+        ],
+    )
+    .await;
     let before = all_that_may_move(&*store, run, asset).await;
     for fence in [3, 6, 8] {
         let late = ChunkProgress {
@@ -45,7 +56,13 @@ pub async fn a_late_holder_moves_nothing<S: Store>(store: StoreUnderTest<S>) {
         assert_eq!(refused(&*store, Record::ChunkProgress(late)).await, ErrorKind::Fenced);
     }
     assert_eq!(all_that_may_move(&*store, run, asset).await, before);
-    assert_eq!(store.inputs_of(asset, 0, flowstone_core::Version(1)).await.expect("inputs"), []);
+    assert_eq!(
+        store
+            .inputs_of(asset, 0, flowstone_core::Version(1))
+            .await
+            .expect("inputs"),
+        []
+    );
 }
 
 /// There is no progress without a claim.
@@ -64,7 +81,12 @@ pub async fn progress_needs_a_claim<S: Store>(store: StoreUnderTest<S>) {
 pub async fn an_ended_chunk_takes_no_progress<S: Store>(store: StoreUnderTest<S>) {
     let [asset] = assets(&*store).await;
     let run = running(&*store, 1).await;
-    let end = |fence| Record::ChunkProgress(ChunkProgress { state: ChunkState::Ended, ..progress(run, asset, 0, fence) });
+    let end = |fence| {
+        Record::ChunkProgress(ChunkProgress {
+            state: ChunkState::Ended,
+            ..progress(run, asset, 0, fence)
+        })
+    };
     commit(&*store, &[claimed(run, asset, 0, 1, set([0])), end(1)]).await;
 
     assert_eq!(refused(&*store, end(1)).await, ErrorKind::Fenced);
@@ -89,11 +111,22 @@ pub async fn progress_adds_up<S: Store>(store: StoreUnderTest<S>) {
         ..progress(run, asset, 0, 2)
     };
 
-    commit(&*store, &[claimed(run, asset, 0, 1, set(0..6)), Record::ChunkProgress(first)]).await;
-    commit(&*store, &[claimed(run, asset, 0, 2, set(0..6)), Record::ChunkProgress(second)]).await;
+    commit(
+        &*store,
+        &[claimed(run, asset, 0, 1, set(0..6)), Record::ChunkProgress(first)],
+    )
+    .await;
+    commit(
+        &*store,
+        &[claimed(run, asset, 0, 2, set(0..6)), Record::ChunkProgress(second)],
+    )
+    .await;
 
     let row = only_chunk(&*store, run).await;
-    assert_eq!((row.succeeded, row.unchanged, row.skipped), (set([0, 2, 4]), set([3]), set([1, 5])));
+    assert_eq!(
+        (row.succeeded, row.unchanged, row.skipped),
+        (set([0, 2, 4]), set([3]), set([1, 5]))
+    );
     assert_eq!(row.state, ChunkState::Ended);
 }
 
@@ -109,7 +142,10 @@ pub async fn chunks_are_listed_by_asset_and_number<S: Store>(store: StoreUnderTe
 
     let places: Vec<_> = rows.iter().map(|row| (row.claim.asset, row.claim.chunk.0)).collect();
     assert_eq!(places, [(first, 9), (first, 10), (second, 0)]);
-    assert!(rows.iter().all(|row| row.claim.run == run && row.claim.steps == set([row.claim.chunk.0])));
+    assert!(
+        rows.iter()
+            .all(|row| row.claim.run == run && row.claim.steps == set([row.claim.chunk.0]))
+    );
 }
 
 async fn only_chunk(store: &impl Store, run: RunId) -> ChunkRow {
@@ -118,7 +154,11 @@ async fn only_chunk(store: &impl Store, run: RunId) -> ChunkRow {
     rows.remove(0)
 }
 
-async fn all_that_may_move(store: &impl Store, run: RunId, asset: AssetId) -> (Vec<ChunkRow>, AssetStatus, usize, usize) {
+async fn all_that_may_move(
+    store: &impl Store,
+    run: RunId,
+    asset: AssetId,
+) -> (Vec<ChunkRow>, AssetStatus, usize, usize) {
     (
         store.chunks(run).await.expect("chunks"),
         store.status(asset).await.expect("a status"),

@@ -47,8 +47,14 @@ pub async fn a_refused_record_leaves_the_others<S: Store>(store: StoreUnderTest<
     let [asset] = assets(&*store).await;
     let run = running(&*store, 1).await;
     commit(&*store, &[claimed(run, asset, 0, 5, set([0, 1]))]).await;
-    let late = ChunkProgress { materialized: vec![made(run, asset, 0, 1)], ..progress(run, asset, 0, 4) };
-    let due = ChunkProgress { materialized: vec![made(run, asset, 1, 1)], ..progress(run, asset, 0, 5) };
+    let late = ChunkProgress {
+        materialized: vec![made(run, asset, 0, 1)],
+        ..progress(run, asset, 0, 4)
+    };
+    let due = ChunkProgress {
+        materialized: vec![made(run, asset, 1, 1)],
+        ..progress(run, asset, 0, 5)
+    };
     let group = [
         Record::ChunkProgress(late),
         Record::RunCreated(run_row(run_id(2))),
@@ -58,7 +64,11 @@ pub async fn a_refused_record_leaves_the_others<S: Store>(store: StoreUnderTest<
         claimed(run, asset, 1, 1, set([2])),
     ];
 
-    let kinds: Vec<_> = verdicts(&*store, &group).await.into_iter().map(|verdict| verdict.map_err(|e| e.kind())).collect();
+    let kinds: Vec<_> = verdicts(&*store, &group)
+        .await
+        .into_iter()
+        .map(|verdict| verdict.map_err(|e| e.kind()))
+        .collect();
 
     let (fenced, conflict) = (Err(ErrorKind::Fenced), Err(ErrorKind::Conflict));
     assert_eq!(kinds, [fenced, Ok(()), conflict, Ok(()), fenced, Ok(())]);
@@ -72,13 +82,23 @@ pub async fn a_group_is_seen_whole<S: Store>(store: StoreUnderTest<S>) {
     const GROUPS: u64 = 40;
     let [asset] = assets(&*store).await;
     let run = running(&*store, 1).await;
-    commit(&*store, &[claimed(run, asset, 0, 1, set(0..8)), claimed(run, asset, 1, 1, set(8..16))]).await;
+    commit(
+        &*store,
+        &[
+            claimed(run, asset, 0, 1, set(0..8)),
+            claimed(run, asset, 1, 1, set(8..16)),
+        ],
+    )
+    .await;
     let writing = async {
         for version in 1..=GROUPS {
             let half = |chunk: u64| {
                 let materialized = (8 * chunk..8 * chunk + 8).map(|partition| made(run, asset, partition, version));
                 let progress = progress(run, asset, chunk, 1);
-                Record::ChunkProgress(ChunkProgress { materialized: materialized.collect(), ..progress })
+                Record::ChunkProgress(ChunkProgress {
+                    materialized: materialized.collect(),
+                    ..progress
+                })
             };
             commit(&*store, &[half(0), half(1)]).await;
             tokio::task::yield_now().await;
@@ -88,10 +108,20 @@ pub async fn a_group_is_seen_whole<S: Store>(store: StoreUnderTest<S>) {
         loop {
             let heads = store.heads(asset, &set(0..16)).await.expect("heads");
             let versions: Vec<u64> = heads.iter().map(|head| head.version.0).collect();
-            assert!(versions.is_empty() || versions.len() == 16, "a part of a group is seen: {versions:?}");
-            assert!(versions.windows(2).all(|pair| pair[0] == pair[1]), "two groups are seen at once: {versions:?}");
+            assert!(
+                versions.is_empty() || versions.len() == 16,
+                "a part of a group is seen: {versions:?}"
+            );
+            assert!(
+                versions.windows(2).all(|pair| pair[0] == pair[1]),
+                "two groups are seen at once: {versions:?}"
+            );
             let status = store.status(asset).await.expect("a status");
-            assert!(status.heads.len() <= 1, "two groups are seen at once: {:?}", status.heads);
+            assert!(
+                status.heads.len() <= 1,
+                "two groups are seen at once: {:?}",
+                status.heads
+            );
             if status.heads.first().is_some_and(|set| set.version == Version(GROUPS)) {
                 return;
             }

@@ -15,10 +15,16 @@ use super::fixture::{assets, claimed, commit, failure, made, make, many, moved, 
 pub async fn what_was_committed_survives_reopening<S: Store>(under_test: StoreUnderTest<S>) {
     let StoreUnderTest { store, reopen, kept } = under_test;
     let Some(reopen) = reopen else {
-        assert!(!store.is_durable(), "a durable store is tested with `StoreUnderTest::reopened_by`");
+        assert!(
+            !store.is_durable(),
+            "a durable store is tested with `StoreUnderTest::reopened_by`"
+        );
         return;
     };
-    assert!(store.is_durable(), "a store that can be opened again says that it is durable");
+    assert!(
+        store.is_durable(),
+        "a store that can be opened again says that it is durable"
+    );
     let [asset, reader] = assets(&store).await;
     let (run, ended) = (running(&store, 1).await, running(&store, 2).await);
     make(&store, (run, 0), reader, 0..9, 1).await;
@@ -30,15 +36,28 @@ pub async fn what_was_committed_survives_reopening<S: Store>(under_test: StoreUn
         outdated: vec![(reader, set([3]))],
         ..progress(run, asset, 0, 4)
     };
-    commit(&store, &[claimed(run, asset, 0, 4, set([0, 1, 2, 3])), Record::ChunkProgress(progress)]).await;
+    commit(
+        &store,
+        &[
+            claimed(run, asset, 0, 4, set([0, 1, 2, 3])),
+            Record::ChunkProgress(progress),
+        ],
+    )
+    .await;
     commit(&store, &[moved(ended, RunState::Cancelled)]).await;
     let before = everything(&store, run, &[asset, reader]).await;
 
     let store = reopen(store).await.expect("it opens again");
 
     assert_eq!(everything(&store, run, &[asset, reader]).await, before);
-    assert_eq!(refused(&store, claimed(run, asset, 0, 4, set([3]))).await, ErrorKind::Fenced);
-    assert_eq!(refused(&store, moved(ended, RunState::Running)).await, ErrorKind::Conflict);
+    assert_eq!(
+        refused(&store, claimed(run, asset, 0, 4, set([3]))).await,
+        ErrorKind::Fenced
+    );
+    assert_eq!(
+        refused(&store, moved(ended, RunState::Running)).await,
+        ErrorKind::Conflict
+    );
     let last = before.events.last().expect("something happened").sequence;
     commit(&store, &[moved(run, RunState::Cancelling)]).await;
     let news = store.events(last, 10).await.expect("events");

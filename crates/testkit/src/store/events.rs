@@ -15,8 +15,16 @@ pub async fn events_tell_what_was_committed_in_order<S: Store>(store: StoreUnder
         failed: vec![failure(asset, 1, 3, true)],
         ..progress(run, asset, 0, 1)
     };
-    commit(&*store, &[Record::RunCreated(run_row(run)), moved(run, RunState::Running)]).await;
-    commit(&*store, &[claimed(run, asset, 0, 1, set(0..3)), Record::ChunkProgress(progress)]).await;
+    commit(
+        &*store,
+        &[Record::RunCreated(run_row(run)), moved(run, RunState::Running)],
+    )
+    .await;
+    commit(
+        &*store,
+        &[claimed(run, asset, 0, 1, set(0..3)), Record::ChunkProgress(progress)],
+    )
+    .await;
     commit(&*store, &[moved(run, RunState::Failed)]).await;
 
     let events = all(&*store).await;
@@ -25,8 +33,17 @@ pub async fn events_tell_what_was_committed_in_order<S: Store>(store: StoreUnder
     let expected = [
         EventKind::RunCreated,
         EventKind::RunMoved { to: RunState::Running },
-        EventKind::Materialized { asset, partitions: set([0, 2]) },
-        EventKind::StepFailed { asset, partition: 1, attempt: 3, is_final: true, code: "user".to_owned() },
+        EventKind::Materialized {
+            asset,
+            partitions: set([0, 2]),
+        },
+        EventKind::StepFailed {
+            asset,
+            partition: 1,
+            attempt: 3,
+            is_final: true,
+            code: "user".to_owned(),
+        },
         EventKind::RunMoved { to: RunState::Failed },
     ];
     assert_eq!(kinds, expected);
@@ -35,7 +52,10 @@ pub async fn events_tell_what_was_committed_in_order<S: Store>(store: StoreUnder
     assert!(events[0].sequence > 0, "all events come after 0");
     for (number, event) in events.iter().enumerate() {
         let after = store.events(event.sequence, 2).await.expect("events");
-        assert_eq!(after, events[number + 1..].iter().take(2).cloned().collect::<Vec<Event>>());
+        assert_eq!(
+            after,
+            events[number + 1..].iter().take(2).cloned().collect::<Vec<Event>>()
+        );
     }
 }
 
@@ -43,8 +63,16 @@ pub async fn events_tell_what_was_committed_in_order<S: Store>(store: StoreUnder
 pub async fn a_refused_record_leaves_no_event<S: Store>(store: StoreUnderTest<S>) {
     let [asset] = assets(&*store).await;
     let run = run_id(1);
-    commit(&*store, &[Record::RunCreated(run_row(run)), moved(run, RunState::Running)]).await;
-    commit(&*store, &[claimed(run, asset, 0, 2, set([0])), moved(run, RunState::Cancelled)]).await;
+    commit(
+        &*store,
+        &[Record::RunCreated(run_row(run)), moved(run, RunState::Running)],
+    )
+    .await;
+    commit(
+        &*store,
+        &[claimed(run, asset, 0, 2, set([0])), moved(run, RunState::Cancelled)],
+    )
+    .await;
     let before = all(&*store).await;
     let late = ChunkProgress {
         materialized: vec![made(run, asset, 0, 1)],
@@ -52,7 +80,11 @@ pub async fn a_refused_record_leaves_no_event<S: Store>(store: StoreUnderTest<S>
         ..progress(run, asset, 0, 1)
     };
 
-    for record in [Record::ChunkProgress(late), moved(run, RunState::Failed), Record::RunCreated(run_row(run))] {
+    for record in [
+        Record::ChunkProgress(late),
+        moved(run, RunState::Failed),
+        Record::RunCreated(run_row(run)),
+    ] {
         refused(&*store, record).await;
     }
 

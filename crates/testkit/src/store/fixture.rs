@@ -32,7 +32,9 @@ pub(super) fn letters() -> PartitionSpace {
 
 /// Declares so many assets.
 pub(super) async fn assets<const N: usize>(store: &impl Store) -> [AssetId; N] {
-    let rows: Vec<_> = (0..N).map(|number| (key(&format!("asset_{number}")), letters())).collect();
+    let rows: Vec<_> = (0..N)
+        .map(|number| (key(&format!("asset_{number}")), letters()))
+        .collect();
     let ids = store.declare_assets(&rows).await.expect("assets are declared");
     ids.try_into().expect("one id for each asset")
 }
@@ -55,16 +57,34 @@ pub(super) fn run_row(run: RunId) -> RunRow {
 /// Creates a run that is on its way.
 pub(super) async fn running(store: &impl Store, number: u64) -> RunId {
     let run = run_id(number);
-    commit(store, &[Record::RunCreated(run_row(run)), moved(run, RunState::Running)]).await;
+    commit(
+        store,
+        &[Record::RunCreated(run_row(run)), moved(run, RunState::Running)],
+    )
+    .await;
     run
 }
 
 pub(super) fn moved(run: RunId, to: RunState) -> Record {
-    Record::RunMoved { run, to, at: at(1), counts: RunCounts::default(), error: None }
+    Record::RunMoved {
+        run,
+        to,
+        at: at(1),
+        counts: RunCounts::default(),
+        error: None,
+    }
 }
 
 pub(super) fn claim(run: RunId, asset: AssetId, chunk: u64, fence: u64, steps: PartitionSet) -> ChunkClaim {
-    ChunkClaim { run, asset, chunk: ChunkNo(chunk), fence: Fence(fence), steps, crashes: 0, at: at(2) }
+    ChunkClaim {
+        run,
+        asset,
+        chunk: ChunkNo(chunk),
+        fence: Fence(fence),
+        steps,
+        crashes: 0,
+        at: at(2),
+    }
 }
 
 pub(super) fn claimed(run: RunId, asset: AssetId, chunk: u64, fence: u64, steps: PartitionSet) -> Record {
@@ -113,7 +133,14 @@ pub(super) fn stored(place: &str) -> Stored {
 }
 
 pub(super) fn failure(asset: AssetId, partition: u64, attempt: u32, is_final: bool) -> StepFailure {
-    StepFailure { asset, partition, attempt, is_final, error: error("it failed"), at: at(4) }
+    StepFailure {
+        asset,
+        partition,
+        attempt,
+        is_final,
+        error: error("it failed"),
+        at: at(4),
+    }
 }
 
 pub(super) fn error(text: &str) -> ErrorRecord {
@@ -175,7 +202,11 @@ pub(super) async fn verdicts(store: &impl Store, records: &[Record]) -> Vec<Resu
 
 /// Commits one record, which is refused.
 pub(super) async fn refused(store: &impl Store, record: Record) -> ErrorKind {
-    match verdicts(store, std::slice::from_ref(&record)).await.pop().expect("one verdict") {
+    match verdicts(store, std::slice::from_ref(&record))
+        .await
+        .pop()
+        .expect("one verdict")
+    {
         Ok(()) => panic!("{record:?} is taken"),
         Err(error) => error.kind(),
     }
@@ -190,7 +221,21 @@ pub(super) async fn make(
     version: u64,
 ) {
     let partitions = set(partitions);
-    let materialized = partitions.iter().map(|partition| made(run, asset, partition, version)).collect();
-    let progress = ChunkProgress { materialized, state: ChunkState::Ended, ..progress(run, asset, chunk, 1) };
-    commit(store, &[claimed(run, asset, chunk, 1, partitions), Record::ChunkProgress(progress)]).await;
+    let materialized = partitions
+        .iter()
+        .map(|partition| made(run, asset, partition, version))
+        .collect();
+    let progress = ChunkProgress {
+        materialized,
+        state: ChunkState::Ended,
+        ..progress(run, asset, chunk, 1)
+    };
+    commit(
+        store,
+        &[
+            claimed(run, asset, chunk, 1, partitions),
+            Record::ChunkProgress(progress),
+        ],
+    )
+    .await;
 }

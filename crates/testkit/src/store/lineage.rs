@@ -7,11 +7,31 @@ use super::StoreUnderTest;
 use super::fixture::{assets, claimed, commit, made, many, one_to_one, progress, running, set};
 
 /// Commits a chunk that made what `inputs` say, at `version`.
-async fn commit_inputs(store: &impl Store, (run, chunk): (RunId, u64), asset: AssetId, version: u64, inputs: &[LineageInput]) {
+async fn commit_inputs(
+    store: &impl Store,
+    (run, chunk): (RunId, u64),
+    asset: AssetId,
+    version: u64,
+    inputs: &[LineageInput],
+) {
     let partitions = set(inputs.iter().flat_map(|input| input.partitions.0..=input.partitions.1));
-    let materialized = partitions.iter().map(|partition| made(run, asset, partition, version)).collect();
-    let progress = ChunkProgress { materialized, inputs: inputs.to_vec(), ..progress(run, asset, chunk, 1) };
-    commit(store, &[claimed(run, asset, chunk, 1, partitions), Record::ChunkProgress(progress)]).await;
+    let materialized = partitions
+        .iter()
+        .map(|partition| made(run, asset, partition, version))
+        .collect();
+    let progress = ChunkProgress {
+        materialized,
+        inputs: inputs.to_vec(),
+        ..progress(run, asset, chunk, 1)
+    };
+    commit(
+        store,
+        &[
+            claimed(run, asset, chunk, 1, partitions),
+            Record::ChunkProgress(progress),
+        ],
+    )
+    .await;
 }
 
 /// The rows that cover a materialization, of whatever upstream, and no others.
@@ -68,15 +88,33 @@ pub async fn uses_are_found_by_what_was_read<S: Store>(store: StoreUnderTest<S>)
 }
 
 async fn inputs(store: &impl Store, asset: AssetId, partition: u64, version: u64) -> Vec<LineageInput> {
-    sorted(store.inputs_of(asset, partition, Version(version)).await.expect("inputs"))
+    sorted(
+        store
+            .inputs_of(asset, partition, Version(version))
+            .await
+            .expect("inputs"),
+    )
 }
 
 async fn uses(store: &impl Store, upstream: AssetId, partition: u64, version: Option<u64>) -> Vec<LineageInput> {
-    sorted(store.uses_of(upstream, partition, version.map(Version)).await.expect("uses"))
+    sorted(
+        store
+            .uses_of(upstream, partition, version.map(Version))
+            .await
+            .expect("uses"),
+    )
 }
 
 fn sorted(inputs: impl IntoIterator<Item = LineageInput>) -> Vec<LineageInput> {
     let mut inputs: Vec<LineageInput> = inputs.into_iter().collect();
-    inputs.sort_by_key(|input| (input.asset, input.upstream, input.partitions, input.version, input.upstream_version));
+    inputs.sort_by_key(|input| {
+        (
+            input.asset,
+            input.upstream,
+            input.partitions,
+            input.version,
+            input.upstream_version,
+        )
+    });
     inputs
 }

@@ -13,17 +13,33 @@ pub async fn a_full_chunk_is_committed_at_once<S: Store>(store: StoreUnderTest<S
     let run = running(&*store, 1).await;
     let partitions = PartitionSet::from_range(0..CHUNK_LEN_MAX);
     let progress = ChunkProgress {
-        materialized: partitions.iter().map(|partition| made(run, asset, partition, 1)).collect(),
-        inputs: partitions.iter().map(|step| many((asset, (step, step), 1), (upstream, (step, step + 6), 1))).collect(),
+        materialized: partitions
+            .iter()
+            .map(|partition| made(run, asset, partition, 1))
+            .collect(),
+        inputs: partitions
+            .iter()
+            .map(|step| many((asset, (step, step), 1), (upstream, (step, step + 6), 1)))
+            .collect(),
         outdated: vec![(upstream, partitions.clone())],
         state: ChunkState::Ended,
         ..progress(run, asset, 0, 1)
     };
 
-    commit(&*store, &[claimed(run, asset, 0, 1, partitions.clone()), Record::ChunkProgress(progress)]).await;
+    commit(
+        &*store,
+        &[
+            claimed(run, asset, 0, 1, partitions.clone()),
+            Record::ChunkProgress(progress),
+        ],
+    )
+    .await;
 
     assert_eq!(store.status(asset).await.expect("a status").materialized(), partitions);
-    assert_eq!(store.heads(asset, &partitions).await.expect("heads").len() as u64, CHUNK_LEN_MAX);
+    assert_eq!(
+        store.heads(asset, &partitions).await.expect("heads").len() as u64,
+        CHUNK_LEN_MAX
+    );
     assert_eq!(store.uses_of(upstream, 100, None).await.expect("uses").len(), 7);
     assert_eq!(store.chunks(run).await.expect("chunks")[0].succeeded, partitions);
 }
@@ -41,7 +57,11 @@ pub async fn large_sets_are_kept<S: Store>(store: StoreUnderTest<S>) {
         ..progress(run, asset, 0, 1)
     };
 
-    commit(&*store, &[claimed(run, asset, 0, 1, wide.clone()), Record::ChunkProgress(progress)]).await;
+    commit(
+        &*store,
+        &[claimed(run, asset, 0, 1, wide.clone()), Record::ChunkProgress(progress)],
+    )
+    .await;
 
     let chunks = store.chunks(run).await.expect("chunks");
     assert_eq!((&chunks[0].claim.steps, &chunks[0].skipped), (&wide, &scattered));
@@ -62,11 +82,21 @@ pub async fn the_last_partition_is_like_any_other<S: Store>(store: StoreUnderTes
         ..progress(run, asset, 0, 1)
     };
 
-    commit(&*store, &[claimed(run, asset, 0, 1, set(edges)), Record::ChunkProgress(progress)]).await;
+    commit(
+        &*store,
+        &[claimed(run, asset, 0, 1, set(edges)), Record::ChunkProgress(progress)],
+    )
+    .await;
 
     assert_eq!(store.status(asset).await.expect("a status").materialized(), set(edges));
     let heads = store.heads(asset, &set(edges)).await.expect("heads");
     assert_eq!(heads.iter().map(|head| head.partition).collect::<Vec<_>>(), edges);
     assert_eq!(store.uses_of(upstream, LAST, None).await.expect("uses"), [row]);
-    assert_eq!(store.inputs_of(asset, LAST, flowstone_core::Version(1)).await.expect("inputs"), [row]);
+    assert_eq!(
+        store
+            .inputs_of(asset, LAST, flowstone_core::Version(1))
+            .await
+            .expect("inputs"),
+        [row]
+    );
 }

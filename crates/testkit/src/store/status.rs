@@ -11,7 +11,10 @@ pub async fn nothing_is_known_of_an_asset_without_work<S: Store>(store: StoreUnd
     let [asset] = assets(&*store).await;
 
     assert_eq!(store.status(asset).await.expect("a status"), AssetStatus::default());
-    assert_eq!(store.status(AssetId(asset.0 + 1)).await.expect("a status"), AssetStatus::default());
+    assert_eq!(
+        store.status(AssetId(asset.0 + 1)).await.expect("a status"),
+        AssetStatus::default()
+    );
 }
 
 /// A partition stands under the version and the code of its head.
@@ -22,13 +25,23 @@ pub async fn heads_stand_in_one_set_each<S: Store>(store: StoreUnderTest<S>) {
     make(&*store, (run, 1), asset, [3, 4], 2).await;
     let mut other_code = made(run, asset, 5, 2);
     other_code.code_version = CodeVersion(2);
-    let by_other = ChunkProgress { materialized: vec![other_code], ..progress(run, asset, 2, 1) };
-    commit(&*store, &[claimed(run, asset, 2, 1, set([5])), Record::ChunkProgress(by_other)]).await;
+    let by_other = ChunkProgress {
+        materialized: vec![other_code],
+        ..progress(run, asset, 2, 1)
+    };
+    commit(
+        &*store,
+        &[claimed(run, asset, 2, 1, set([5])), Record::ChunkProgress(by_other)],
+    )
+    .await;
 
     let status = store.status(asset).await.expect("a status");
 
-    let mut heads: Vec<_> =
-        status.heads.iter().map(|set| (set.version, set.code_version, set.partitions.clone())).collect();
+    let mut heads: Vec<_> = status
+        .heads
+        .iter()
+        .map(|set| (set.version, set.code_version, set.partitions.clone()))
+        .collect();
     heads.sort_by_key(|(version, code, _)| (*version, *code));
     let expected = [
         (Version(1), CodeVersion(1), set([0, 1, 2, 6, 7, 8, 9])),
@@ -42,9 +55,23 @@ pub async fn heads_stand_in_one_set_each<S: Store>(store: StoreUnderTest<S>) {
 pub async fn a_final_failure_marks_until_a_value_is_made<S: Store>(store: StoreUnderTest<S>) {
     let [asset] = assets(&*store).await;
     let run = running(&*store, 1).await;
-    let failed = vec![failure(asset, 0, 1, false), failure(asset, 1, 1, true), failure(asset, 2, 1, true)];
-    let progress = ChunkProgress { failed, ..progress(run, asset, 0, 1) };
-    commit(&*store, &[claimed(run, asset, 0, 1, set([0, 1, 2])), Record::ChunkProgress(progress)]).await;
+    let failed = vec![
+        failure(asset, 0, 1, false),
+        failure(asset, 1, 1, true),
+        failure(asset, 2, 1, true),
+    ];
+    let progress = ChunkProgress {
+        failed,
+        ..progress(run, asset, 0, 1)
+    };
+    commit(
+        &*store,
+        &[
+            claimed(run, asset, 0, 1, set([0, 1, 2])),
+            Record::ChunkProgress(progress),
+        ],
+    )
+    .await;
     assert_eq!(store.status(asset).await.expect("a status").failed, set([1, 2]));
 
     make(&*store, (run, 1), asset, [1], 1).await;
@@ -60,7 +87,13 @@ pub async fn only_what_was_made_goes_stale<S: Store>(store: StoreUnderTest<S>) {
     make(&*store, (run, 0), reader, [0, 1], 1).await;
     make(&*store, (run, 0), other, [5], 1).await;
 
-    change(&*store, run, upstream, vec![(reader, set([1, 2])), (other, set([5, 6]))]).await;
+    change(
+        &*store,
+        run,
+        upstream,
+        vec![(reader, set([1, 2])), (other, set([5, 6]))],
+    )
+    .await;
 
     let (reader_status, other_status) = (status(&*store, reader).await, status(&*store, other).await);
     assert_eq!((reader_status.stale, other_status.stale), (set([1]), set([5])));
@@ -84,7 +117,11 @@ pub async fn what_is_made_or_unchanged_is_not_stale<S: Store>(store: StoreUnderT
         ..progress(run, reader, 1, 1)
     };
 
-    commit(&*store, &[claimed(run, reader, 1, 1, set(0..5)), Record::ChunkProgress(caught_up)]).await;
+    commit(
+        &*store,
+        &[claimed(run, reader, 1, 1, set(0..5)), Record::ChunkProgress(caught_up)],
+    )
+    .await;
 
     assert_eq!(status(&*store, reader).await.stale, set([2, 3, 4]));
 }
@@ -101,6 +138,14 @@ async fn change(
     outdated: Vec<(AssetId, flowstone_core::partition::PartitionSet)>,
 ) {
     let materialized = vec![made(run, upstream, 0, 1)];
-    let progress = ChunkProgress { materialized, outdated, ..progress(run, upstream, 0, 1) };
-    commit(store, &[claimed(run, upstream, 0, 1, set([0])), Record::ChunkProgress(progress)]).await;
+    let progress = ChunkProgress {
+        materialized,
+        outdated,
+        ..progress(run, upstream, 0, 1)
+    };
+    commit(
+        store,
+        &[claimed(run, upstream, 0, 1, set([0])), Record::ChunkProgress(progress)],
+    )
+    .await;
 }

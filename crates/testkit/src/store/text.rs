@@ -42,7 +42,11 @@ pub async fn any_text_comes_back<S: Store>(store: StoreUnderTest<S>) {
     for (number, text) in (1..).zip(&names) {
         let run = run_id(number);
         let text = (*text).to_owned();
-        let failed = ErrorRecord { code: text.clone(), fix: Some(text.clone()), ..error(&text) };
+        let failed = ErrorRecord {
+            code: text.clone(),
+            fix: Some(text.clone()),
+            ..error(&text)
+        };
         let row = RunRow {
             pipeline: text.clone(),
             idempotency_key: Some(text.clone()),
@@ -50,7 +54,10 @@ pub async fn any_text_comes_back<S: Store>(store: StoreUnderTest<S>) {
             ..run_row(run)
         };
         let mut there = made(run, ids[0], number, 1);
-        there.stored = Stored { address: Address::Location(text.clone()), ..there.stored };
+        there.stored = Stored {
+            address: Address::Location(text.clone()),
+            ..there.stored
+        };
         let mut attempt = failure(ids[0], 0, 1, false);
         attempt.error = failed;
         let progress = ChunkProgress {
@@ -59,7 +66,11 @@ pub async fn any_text_comes_back<S: Store>(store: StoreUnderTest<S>) {
             ..progress(run, ids[0], 0, 1)
         };
         let chunk = claimed(run, ids[0], 0, 1, set([0, number]));
-        commit(&*store, &[Record::RunCreated(row.clone()), chunk, Record::ChunkProgress(progress)]).await;
+        commit(
+            &*store,
+            &[Record::RunCreated(row.clone()), chunk, Record::ChunkProgress(progress)],
+        )
+        .await;
 
         assert_eq!(store.run_by_key(&text).await.expect("an answer"), Some(row));
         assert_eq!(store.heads(ids[0], &set([number])).await.expect("heads"), [there]);

@@ -15,18 +15,41 @@ pub async fn versions_only_grow<S: Store>(store: StoreUnderTest<S>) {
     commit(&*store, &[claimed(run, asset, 1, 1, set([0, 1]))]).await;
     for version in [5, 4, 1] {
         let materialized = vec![made(run, asset, 1, 1), made(run, asset, 0, version)];
-        let behind = ChunkProgress { materialized, skipped: set([7]), ..progress(run, asset, 1, 1) };
+        let behind = ChunkProgress {
+            materialized,
+            skipped: set([7]),
+            ..progress(run, asset, 1, 1)
+        };
 
-        assert_eq!(refused(&*store, Record::ChunkProgress(behind)).await, ErrorKind::Conflict);
+        assert_eq!(
+            refused(&*store, Record::ChunkProgress(behind)).await,
+            ErrorKind::Conflict
+        );
     }
-    assert_eq!(store.status(asset).await.expect("a status").materialized(), set([0]), "a part of a refused record");
+    assert_eq!(
+        store.status(asset).await.expect("a status").materialized(),
+        set([0]),
+        "a part of a refused record"
+    );
     let chunk = &store.chunks(run).await.expect("chunks")[1];
     assert!(chunk.succeeded.is_empty() && chunk.skipped.is_empty());
-    let ahead = ChunkProgress { materialized: vec![made(run, asset, 0, 9)], ..progress(run, asset, 1, 1) };
-    let behind = ChunkProgress { materialized: vec![made(run, asset, 0, 8)], ..progress(run, asset, 1, 1) };
+    let ahead = ChunkProgress {
+        materialized: vec![made(run, asset, 0, 9)],
+        ..progress(run, asset, 1, 1)
+    };
+    let behind = ChunkProgress {
+        materialized: vec![made(run, asset, 0, 8)],
+        ..progress(run, asset, 1, 1)
+    };
     let verdicts = verdicts(&*store, &[Record::ChunkProgress(ahead), Record::ChunkProgress(behind)]).await;
     assert!(verdicts[0].is_ok());
-    assert_eq!(verdicts[1].as_ref().expect_err("it is behind the head of its own group").kind(), ErrorKind::Conflict);
+    assert_eq!(
+        verdicts[1]
+            .as_ref()
+            .expect_err("it is behind the head of its own group")
+            .kind(),
+        ErrorKind::Conflict
+    );
     assert_eq!(head(&*store, asset, 0).await.expect("a head").version, Version(9));
 }
 
@@ -57,9 +80,16 @@ pub async fn a_materialization_comes_back_as_it_was<S: Store>(store: StoreUnderT
         ..made(run, asset, 1, 1_000_000)
     };
     let materialized = vec![inline.clone(), far.clone()];
-    let progress = ChunkProgress { materialized, ..progress(run, asset, 0, 1) };
+    let progress = ChunkProgress {
+        materialized,
+        ..progress(run, asset, 0, 1)
+    };
 
-    commit(&*store, &[claimed(run, asset, 0, 1, set([0, 1])), Record::ChunkProgress(progress)]).await;
+    commit(
+        &*store,
+        &[claimed(run, asset, 0, 1, set([0, 1])), Record::ChunkProgress(progress)],
+    )
+    .await;
 
     assert_eq!(head(&*store, asset, 0).await, Some(inline));
     assert_eq!(head(&*store, asset, 1).await, Some(far));
@@ -73,9 +103,19 @@ pub async fn heads_are_found_by_partition<S: Store>(store: StoreUnderTest<S>) {
     make(&*store, (run, 1), asset, [2], 2).await;
     make(&*store, (run, 0), other, [3], 1).await;
 
-    let heads = store.heads(asset, &set([0, 2, 3, 9, 70_000, 70_001])).await.expect("heads");
+    let heads = store
+        .heads(asset, &set([0, 2, 3, 9, 70_000, 70_001]))
+        .await
+        .expect("heads");
 
-    assert_eq!(heads, [made(run, asset, 2, 2), made(run, asset, 9, 1), made(run, asset, 70_000, 1)]);
+    assert_eq!(
+        heads,
+        [
+            made(run, asset, 2, 2),
+            made(run, asset, 9, 1),
+            made(run, asset, 70_000, 1)
+        ]
+    );
     assert_eq!(store.heads(asset, &set([])).await.expect("heads"), []);
 }
 
@@ -88,7 +128,10 @@ pub async fn old_versions_can_be_asked_for<S: Store>(store: StoreUnderTest<S>) {
     }
 
     for version in 0..6 {
-        let found = store.materialization(asset, 0, Some(Version(version))).await.expect("an answer");
+        let found = store
+            .materialization(asset, 0, Some(Version(version)))
+            .await
+            .expect("an answer");
         let expected = [1, 2, 4].contains(&version).then(|| made(run, asset, 0, version));
         assert_eq!(found, expected);
     }

@@ -35,7 +35,15 @@ impl RunMachine {
             self.give_back(chunk.lane, &left)?;
         }
         let asset = self.lanes[chunk.lane].plan.id;
-        let claim = ChunkClaim { run: self.run, asset, chunk: chunk.number, fence, steps: left, crashes, at: now };
+        let claim = ChunkClaim {
+            run: self.run,
+            asset,
+            chunk: chunk.number,
+            fence,
+            steps: left,
+            crashes,
+            at: now,
+        };
         let mut effects = vec![RunEffect::Commit(close(claim, failed).into())];
         self.spread(news)?;
         self.conclude_into(&mut effects, now)?;
@@ -44,17 +52,39 @@ impl RunMachine {
 }
 
 /// The failures of steps that are not tried again because their process died too often.
-pub(in crate::run) fn quarantine(asset: AssetId, steps: &PartitionSet, crashes: u32, at: Timestamp) -> Vec<StepFailure> {
-    let error = Error::new(ErrorKind::Quarantined, format!("its process died {crashes} times while it ran"))
-        .fix("look for an abort, a stack overflow or a lack of memory in its function, then run it again")
-        .to_record();
-    let failure = |partition| StepFailure { asset, partition, attempt: crashes, is_final: true, error: error.clone(), at };
+pub(in crate::run) fn quarantine(
+    asset: AssetId,
+    steps: &PartitionSet,
+    crashes: u32,
+    at: Timestamp,
+) -> Vec<StepFailure> {
+    let error = Error::new(
+        ErrorKind::Quarantined,
+        format!("its process died {crashes} times while it ran"),
+    )
+    .fix("look for an abort, a stack overflow or a lack of memory in its function, then run it again")
+    .to_record();
+    let failure = |partition| StepFailure {
+        asset,
+        partition,
+        attempt: crashes,
+        is_final: true,
+        error: error.clone(),
+        at,
+    };
     steps.iter().map(failure).collect()
 }
 
 /// Takes over a chunk whose holder died, and ends it.
 pub(in crate::run) fn close(claim: ChunkClaim, failed: Vec<StepFailure>) -> [Record; 2] {
-    let ChunkClaim { run, asset, chunk, fence, at, .. } = claim;
+    let ChunkClaim {
+        run,
+        asset,
+        chunk,
+        fence,
+        at,
+        ..
+    } = claim;
     [
         Record::ChunkClaimed(claim),
         Record::ChunkProgress(ChunkProgress {

@@ -3,11 +3,11 @@
 use jiff::Timestamp;
 
 use super::{Claimed, RunEffect, RunMachine};
+use crate::Result;
 use crate::partition::PartitionSet;
 use crate::run::suspects::Care;
 use crate::run::{CHUNK_LEN_MAX, ChunkId, ChunkWork, RunState, StepState};
 use crate::store::{ChunkClaim, Record};
-use crate::Result;
 
 impl RunMachine {
     /// The number of chunks that could be given out now, at most `count_max`.
@@ -26,7 +26,11 @@ impl RunMachine {
             }
         }
         // What is left must run alone: one of it, once nothing else runs.
-        if wanted == 0 && self.claimed.is_empty() { count_max.min(1) } else { wanted }
+        if wanted == 0 && self.claimed.is_empty() {
+            count_max.min(1)
+        } else {
+            wanted
+        }
     }
 
     /// Cuts a chunk off the lane that is furthest downstream, so that what was begun is finished first.
@@ -50,7 +54,9 @@ impl RunMachine {
     }
 
     fn one_runs_alone(&self) -> bool {
-        self.claimed.values().any(|claimed| Care::after(claimed.crashes) == Care::Alone)
+        self.claimed
+            .values()
+            .any(|claimed| Care::after(claimed.crashes) == Care::Alone)
     }
 
     /// A share of the lane's ready steps: smaller as fewer are left, so that workers end together.
@@ -64,20 +70,17 @@ impl RunMachine {
         ready.split_off_first(share)
     }
 
-    fn give_out(
-        &mut self,
-        number: usize,
-        steps: PartitionSet,
-        care: Care,
-        now: Timestamp,
-    ) -> Result<Vec<RunEffect>> {
+    fn give_out(&mut self, number: usize, steps: PartitionSet, care: Care, now: Timestamp) -> Result<Vec<RunEffect>> {
         let fence = self.take_fence();
         let lane = &mut self.lanes[number];
         lane.steps.shift(StepState::Ready, StepState::Running, &steps)?;
         if lane.steps.get(StepState::Ready).is_empty() {
             self.ready.remove(&number);
         }
-        let id = ChunkId { lane: number, number: lane.take_chunk_number() };
+        let id = ChunkId {
+            lane: number,
+            number: lane.take_chunk_number(),
+        };
         let crashes = steps.min().map_or(0, |step| lane.suspects.crashes(step));
         let work = ChunkWork {
             id,
@@ -96,7 +99,17 @@ impl RunMachine {
             crashes,
             at: now,
         };
-        self.claimed.insert(id, Claimed { fence, left: steps, crashes });
-        Ok(vec![RunEffect::Commit(vec![Record::ChunkClaimed(claim)]), RunEffect::Start(work)])
+        self.claimed.insert(
+            id,
+            Claimed {
+                fence,
+                left: steps,
+                crashes,
+            },
+        );
+        Ok(vec![
+            RunEffect::Commit(vec![Record::ChunkClaimed(claim)]),
+            RunEffect::Start(work),
+        ])
     }
 }

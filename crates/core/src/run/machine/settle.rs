@@ -44,10 +44,15 @@ impl RunMachine {
         if let Some(first) = self.due.keys().next().filter(|_| !sorted.waiting.is_empty()) {
             effects.push(RunEffect::WakeAt(*first));
         }
-        effects.insert(0, RunEffect::Commit(vec![self.progress(chunk, fence, &sorted, is_over, now)]));
+        effects.insert(
+            0,
+            RunEffect::Commit(vec![self.progress(chunk, fence, &sorted, is_over, now)]),
+        );
         if cancelling {
             let left = given_back;
-            self.lanes[chunk.lane].steps.shift(StepState::Running, StepState::Cancelled, &left)?;
+            self.lanes[chunk.lane]
+                .steps
+                .shift(StepState::Running, StepState::Cancelled, &left)?;
         } else {
             self.give_back(chunk.lane, &given_back)?;
         }
@@ -137,7 +142,14 @@ impl RunMachine {
                 self.first_error.get_or_insert_with(|| error.clone());
             }
         }
-        sorted.failures.push(StepFailure { asset: lane.plan.id, partition, attempt, is_final, error, at: now });
+        sorted.failures.push(StepFailure {
+            asset: lane.plan.id,
+            partition,
+            attempt,
+            is_final,
+            error,
+            at: now,
+        });
     }
 
     /// Moves the steps that ended; says which ones the chunk gives back.
@@ -162,7 +174,11 @@ impl RunMachine {
         if !is_over {
             return Ok(PartitionSet::new());
         }
-        Ok(self.claimed.remove(&chunk).map(|Claimed { left, .. }| left).unwrap_or_default())
+        Ok(self
+            .claimed
+            .remove(&chunk)
+            .map(|Claimed { left, .. }| left)
+            .unwrap_or_default())
     }
 
     /// Lets a blocked step wait for its next attempt.
@@ -176,7 +192,9 @@ impl RunMachine {
             return Ok(());
         }
         self.ready.insert(number);
-        self.lanes[number].steps.shift(StepState::Running, StepState::Ready, steps)
+        self.lanes[number]
+            .steps
+            .shift(StepState::Running, StepState::Ready, steps)
     }
 
     fn progress(&self, chunk: ChunkId, fence: Fence, sorted: &Sorted, is_over: bool, at: Timestamp) -> Record {
@@ -198,7 +216,11 @@ impl RunMachine {
             unchanged: PartitionSet::new(),
             skipped: sorted.skipped.clone(),
             failed: sorted.failures.clone(),
-            state: if is_over { ChunkState::Ended } else { ChunkState::Running },
+            state: if is_over {
+                ChunkState::Ended
+            } else {
+                ChunkState::Running
+            },
             at,
         })
     }

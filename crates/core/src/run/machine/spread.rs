@@ -30,7 +30,11 @@ impl RunMachine {
         while let Some((number, ended)) = news.0.pop_first() {
             let readers = self.lanes[number].readers.len();
             // Nobody is released before everybody knows what changed and who must not run at all.
-            for (end, steps) in UpstreamEnd::ALL.into_iter().zip(&ended).filter(|(_, steps)| !steps.is_empty()) {
+            for (end, steps) in UpstreamEnd::ALL
+                .into_iter()
+                .zip(&ended)
+                .filter(|(_, steps)| !steps.is_empty())
+            {
                 for index in 0..readers {
                     self.mark(self.lanes[number].readers[index], steps, end, &mut news)?;
                 }

@@ -64,7 +64,15 @@ impl Case {
         let reading = Reading::of(&sketch);
         let weather = Weather::draw(draw, &reading);
         let ids = sketch.declare(store, draw);
-        Self { seed, pipeline: sketch.build(), reading, sketch, ids, weather, era: 0 }
+        Self {
+            seed,
+            pipeline: sketch.build(),
+            reading,
+            sketch,
+            ids,
+            weather,
+            era: 0,
+        }
     }
 
     pub(super) fn graph(&self) -> &AssetGraph {
@@ -78,7 +86,10 @@ impl Case {
     }
 
     pub(super) fn place_of(&self, id: AssetId) -> usize {
-        self.ids.iter().position(|known| *known == id).expect("the asset was declared")
+        self.ids
+            .iter()
+            .position(|known| *known == id)
+            .expect("the asset was declared")
     }
 
     /// What a step makes of what it reads. Few contents, so that many are what they were.
@@ -100,7 +111,11 @@ impl Case {
     pub(super) fn fate(&self, key: Key, run: u64, begun: u32) -> Fate {
         let weather = &self.weather;
         if weather.poison.contains(&key) {
-            return if weather.poison_kills_process { Fate::KillsProcess } else { Fate::KillsWorker };
+            return if weather.poison_kills_process {
+                Fate::KillsProcess
+            } else {
+                Fate::KillsWorker
+            };
         }
         let mut left = Draw::of(&[self.seed, 11, key.0 as u64, key.1, run, begun.into()]).next() % 1000;
         for (fate, share) in [
@@ -122,7 +137,13 @@ impl Case {
 
 impl Weather {
     fn draw(draw: &mut Draw, reading: &Reading) -> Self {
-        let mut some = |share: u64, up_to: usize| if draw.chance(share) { draw.below(up_to) as u64 } else { 0 };
+        let mut some = |share: u64, up_to: usize| {
+            if draw.chance(share) {
+                draw.below(up_to) as u64
+            } else {
+                0
+            }
+        };
         let (skip, fail_for_now, fail_for_good) = (some(300, 200), some(500, 300), some(400, 150));
         let (overdue, drained, worker_dies) = (some(300, 100), some(300, 100), some(300, 100));
         let (cancel, kills_max, news) = (some(250, 20), some(600, 5) as usize, some(800, 1000));
@@ -130,7 +151,9 @@ impl Weather {
         if draw.chance(250) {
             for _ in 0..1 + draw.below(2) {
                 let asset = draw.below(reading.lens.len());
-                poison.extend((reading.lens[asset] > 0).then(|| (asset, draw.below(reading.lens[asset] as usize) as u64)));
+                poison.extend(
+                    (reading.lens[asset] > 0).then(|| (asset, draw.below(reading.lens[asset] as usize) as u64)),
+                );
             }
         }
         let poison_kills_process = draw.chance(600);

@@ -1,10 +1,10 @@
 //! What must hold: at every step of a run, when a step begins, and when the run is over.
 
+use flowstone_core::DataVersion;
 use flowstone_core::asset::InputKind;
 use flowstone_core::partition::PartitionSet;
 use flowstone_core::run::{ChunkWork, RunState, StepSets, StepState};
 use flowstone_core::store::{AssetStatus, ChunkProgress, Record, Store};
-use flowstone_core::DataVersion;
 
 use super::driver::Driver;
 use super::ledger::Ledger;
@@ -22,12 +22,18 @@ impl Driver<'_> {
     pub(super) fn check_sets(&self) {
         for (lane, (planned, steps)) in self.machine.assets().enumerate() {
             let asset = self.asset_of(lane);
-            assert_eq!(*steps.get(StepState::Succeeded), self.live.made[asset], "what succeeded is what was published");
+            assert_eq!(
+                *steps.get(StepState::Succeeded),
+                self.live.made[asset],
+                "what succeeded is what was published"
+            );
             assert_eq!(*steps.get(StepState::Quarantined), self.live.quarantined[asset]);
             let failed = steps.get(StepState::Failed).difference(steps.dependency_failed());
             assert_eq!(failed, self.live.failed[asset]);
             assert!(self.live.skipped[asset].is_subset(steps.get(StepState::Skipped)));
-            let all = StepState::ALL.iter().fold(PartitionSet::new(), |all, state| all.union(steps.get(*state)));
+            let all = StepState::ALL
+                .iter()
+                .fold(PartitionSet::new(), |all, state| all.union(steps.get(*state)));
             assert_eq!(all, planned.steps);
         }
     }
@@ -41,8 +47,14 @@ impl Driver<'_> {
             let failed = self.live.failures.get(&key).copied().unwrap_or(0);
             assert_eq!(work.attempt(partition), failed + 1, "attempt of {key:?}");
             assert!(work.attempt(partition) <= self.case.sketch.assets[asset].attempts_max);
-            assert!(self.live.not_before.get(&key).is_none_or(|due| *due <= self.now), "{key:?} starts too early");
-            assert!(self.was_wanted(work.id.lane, key), "{key:?} starts and nothing that it reads has changed");
+            assert!(
+                self.live.not_before.get(&key).is_none_or(|due| *due <= self.now),
+                "{key:?} starts too early"
+            );
+            assert!(
+                self.was_wanted(work.id.lane, key),
+                "{key:?} starts and nothing that it reads has changed"
+            );
         }
         if self.case.sketch.assets[asset].acts_outside {
             assert!(work.after_commit);
@@ -57,7 +69,9 @@ impl Driver<'_> {
         for (input, upstreams) in sketch.inputs.iter().zip(&self.case.reading.upstreams[key.0]) {
             for partition in &upstreams[key.1 as usize] {
                 let upstream = (input.upstream, *partition);
-                let planned = self.lane_of(upstream.0).filter(|lane| self.plan.assets[*lane].steps.contains(*partition));
+                let planned = self
+                    .lane_of(upstream.0)
+                    .filter(|lane| self.plan.assets[*lane].steps.contains(*partition));
                 if let Some(up) = planned {
                     self.check_upstream(up, upstream, input.kind, key);
                 }
@@ -73,7 +87,11 @@ impl Driver<'_> {
                     },
                 };
                 if let Some(up) = planned {
-                    assert_eq!(self.machine.version_of(up, *partition).0, version, "{key:?} reads {upstream:?}");
+                    assert_eq!(
+                        self.machine.version_of(up, *partition).0,
+                        version,
+                        "{key:?} reads {upstream:?}"
+                    );
                 } else {
                     let pinned = &self.plan.assets[lane].pinned[self.input_number(key.0, input)];
                     assert_eq!(pinned.get(*partition).0, version, "{key:?} reads {upstream:?}");
@@ -88,7 +106,10 @@ impl Driver<'_> {
 
     fn input_number(&self, asset: usize, input: &crate::sketch::InputSketch) -> usize {
         let inputs = &self.case.sketch.assets[asset].inputs;
-        inputs.iter().position(|other| std::ptr::eq(other, input)).expect("an input of this asset")
+        inputs
+            .iter()
+            .position(|other| std::ptr::eq(other, input))
+            .expect("an input of this asset")
     }
 
     fn check_upstream(&self, lane: usize, upstream: Key, kind: InputKind, reader: Key) {
@@ -116,9 +137,13 @@ impl Driver<'_> {
         let mut steps = Vec::new();
         let inputs = &self.case.sketch.assets[key.0].inputs;
         for (input, upstreams) in inputs.iter().zip(&self.case.reading.upstreams[key.0]) {
-            let Some(lane) = self.lane_of(input.upstream) else { continue };
+            let Some(lane) = self.lane_of(input.upstream) else {
+                continue;
+            };
             let planned = &self.plan.assets[lane].steps;
-            let needed = upstreams[key.1 as usize].iter().filter(|partition| planned.contains(**partition));
+            let needed = upstreams[key.1 as usize]
+                .iter()
+                .filter(|partition| planned.contains(**partition));
             steps.extend(needed.map(|partition| (lane, (input.upstream, *partition), input.kind)));
         }
         steps
@@ -140,9 +165,10 @@ impl Driver<'_> {
     /// True when a step runs whatever happens, or something that it reads has changed.
     fn was_wanted(&self, lane: usize, key: Key) -> bool {
         self.plan.assets[lane].certain.contains(key.1)
-            || self.upstream_steps(key).iter().any(|(_, (asset, partition), _)| {
-                self.live.changed[*asset].contains(*partition)
-            })
+            || self
+                .upstream_steps(key)
+                .iter()
+                .any(|(_, (asset, partition), _)| self.live.changed[*asset].contains(*partition))
     }
 
     pub(super) fn check_record(&self, record: &Record) {
@@ -150,7 +176,10 @@ impl Driver<'_> {
             Record::ChunkProgress(progress) => self.check_progress(progress),
             Record::ChunkClaimed(claim) => {
                 let chunk = (self.case.place_of(claim.asset), claim.chunk.0);
-                assert!(self.live.claims.get(&chunk).is_none_or(|fence| *fence < claim.fence.0), "a fence is not raised");
+                assert!(
+                    self.live.claims.get(&chunk).is_none_or(|fence| *fence < claim.fence.0),
+                    "a fence is not raised"
+                );
             }
             Record::RunMoved { counts, to, .. } => {
                 assert!(counts.adds_up());
@@ -162,7 +191,10 @@ impl Driver<'_> {
 
     fn check_progress(&self, progress: &ChunkProgress) {
         if self.is_cancelling() {
-            assert!(progress.materialized.is_empty() && progress.skipped.is_empty(), "a cancelled run publishes");
+            assert!(
+                progress.materialized.is_empty() && progress.skipped.is_empty(),
+                "a cancelled run publishes"
+            );
         }
         let asset = self.case.place_of(progress.asset);
         let made: PartitionSet = progress.materialized.iter().map(|made| made.partition).collect();
@@ -181,7 +213,10 @@ impl Driver<'_> {
         }
         for row in &progress.inputs {
             assert_eq!(row.asset, progress.asset);
-            assert!(made.contains_range(row.partitions.0..=row.partitions.1), "lineage of what was not made: {row:?}");
+            assert!(
+                made.contains_range(row.partitions.0..=row.partitions.1),
+                "lineage of what was not made: {row:?}"
+            );
         }
     }
 
@@ -206,7 +241,11 @@ impl Driver<'_> {
                 assert!(went_wrong && counts.cancelled == 0, "{counts:?}");
                 let error = row.error.expect("a failed run says why");
                 let failures = ready(self.store.failures(self.run));
-                assert!(failures.iter().any(|failure| failure.is_final && failure.error == error));
+                assert!(
+                    failures
+                        .iter()
+                        .any(|failure| failure.is_final && failure.error == error)
+                );
             }
             RunState::Cancelled => {}
             _ => panic!("a run ends {state}"),
@@ -224,9 +263,9 @@ impl Driver<'_> {
         let steps = self.steps(lane);
         let upstreams = self.upstream_steps(key);
         let state = |lane: usize, key: Key| state_of(self.steps(lane), key.1);
-        let failed = upstreams.iter().any(|(lane, upstream, _)| {
-            matches!(state(*lane, *upstream), StepState::Failed | StepState::Quarantined)
-        });
+        let failed = upstreams
+            .iter()
+            .any(|(lane, upstream, _)| matches!(state(*lane, *upstream), StepState::Failed | StepState::Quarantined));
         let withheld = upstreams.iter().any(|(lane, upstream, kind)| {
             *kind == InputKind::Value && state(*lane, *upstream) == StepState::Skipped && self.made_nothing(*upstream)
         });
@@ -243,15 +282,24 @@ impl Driver<'_> {
             StepState::Blocked | StepState::Ready | StepState::Running => false,
         };
         let state = state(lane, key);
-        assert!(fits, "{key:?} ended {state:?} (ran {ran}, upstream failed {failed}, withheld {withheld}, wanted {wanted})");
+        assert!(
+            fits,
+            "{key:?} ended {state:?} (ran {ran}, upstream failed {failed}, withheld {withheld}, wanted {wanted})"
+        );
     }
 
     fn check_quarantine(&self) {
         for (asset, steps) in self.durable.quarantined.iter().enumerate() {
             for partition in steps.iter() {
                 let deaths = self.deaths.get(&(asset, partition)).cloned().unwrap_or_default();
-                assert!(deaths.len() >= 3, "({asset}, {partition}) is quarantined after {deaths:?}");
-                assert!(deaths.contains(&true), "an innocent ({asset}, {partition}) is quarantined after {deaths:?}");
+                assert!(
+                    deaths.len() >= 3,
+                    "({asset}, {partition}) is quarantined after {deaths:?}"
+                );
+                assert!(
+                    deaths.contains(&true),
+                    "an innocent ({asset}, {partition}) is quarantined after {deaths:?}"
+                );
             }
         }
         for key in &self.case.weather.poison {
@@ -263,8 +311,16 @@ impl Driver<'_> {
     fn check_statuses(&self) {
         for (asset, id) in self.case.ids.iter().enumerate() {
             let status = ready(self.store.status(*id));
-            assert_eq!(listed(&status.stale, asset), self.ledger.stale_of(asset), "stale partitions of {asset}");
-            assert_eq!(listed(&status.failed, asset), self.ledger.failed_of(asset), "failed partitions of {asset}");
+            assert_eq!(
+                listed(&status.stale, asset),
+                self.ledger.stale_of(asset),
+                "stale partitions of {asset}"
+            );
+            assert_eq!(
+                listed(&status.failed, asset),
+                self.ledger.failed_of(asset),
+                "failed partitions of {asset}"
+            );
             check_heads(&status, asset, &self.ledger);
         }
     }
@@ -277,7 +333,11 @@ fn check_heads(status: &AssetStatus, asset: usize, ledger: &Ledger) {
         let mut sets = status.heads.iter().filter(|set| set.partitions.contains(key.1));
         let set = sets.next().expect("a head is in one of the sets");
         assert!(sets.next().is_none(), "a head is in one set only");
-        assert_eq!((set.version.0, set.code_version), (head.version, head.code), "head of {key:?}");
+        assert_eq!(
+            (set.version.0, set.code_version),
+            (head.version, head.code),
+            "head of {key:?}"
+        );
     }
 }
 
@@ -286,7 +346,10 @@ fn check_contents(driver: &Driver<'_>) {
     let (case, ledger) = (driver.case, &driver.ledger);
     for (key, head) in &ledger.heads {
         let sketch = &case.sketch.assets[key.0];
-        let node = case.graph().find(&crate::sketch::name(key.0)).expect("the asset is in the graph");
+        let node = case
+            .graph()
+            .find(&crate::sketch::name(key.0))
+            .expect("the asset is in the graph");
         let is_current = !ledger.stale.contains(key) && case.graph().node(node).code_version() == head.code;
         if sketch.inputs.is_empty() || !is_current {
             continue;
@@ -299,7 +362,11 @@ fn check_contents(driver: &Driver<'_>) {
                 }
             }
         }
-        assert_eq!(head.content, case.content(*key, &contents), "{key:?} is not stale, and is not what its inputs give");
+        assert_eq!(
+            head.content,
+            case.content(*key, &contents),
+            "{key:?} is not stale, and is not what its inputs give"
+        );
     }
 }
 
@@ -308,5 +375,8 @@ fn listed(set: &PartitionSet, asset: usize) -> Vec<Key> {
 }
 
 fn state_of(steps: &StepSets, partition: u64) -> StepState {
-    *StepState::ALL.iter().find(|state| steps.get(**state).contains(partition)).expect("a step is in one state")
+    *StepState::ALL
+        .iter()
+        .find(|state| steps.get(**state).contains(partition))
+        .expect("a step is in one state")
 }

@@ -45,9 +45,15 @@ impl Driver<'_> {
         }
         self.now += Duration::from_secs(2);
         let recorded = self.recorded();
-        let (machine, effects) =
-            RunMachine::recover(self.run, self.plan, self.case.graph(), &self.case.ids, &recorded, self.now)
-                .expect("the plan fits the graph");
+        let (machine, effects) = RunMachine::recover(
+            self.run,
+            self.plan,
+            self.case.graph(),
+            &self.case.ids,
+            &recorded,
+            self.now,
+        )
+        .expect("the plan fits the graph");
         self.tell_tale(|| format!("  {effects:?}"));
         self.machine = machine;
         self.perform(effects, None);
@@ -58,13 +64,24 @@ impl Driver<'_> {
     fn give_up_cancelled(&mut self) {
         let row = ready(self.store.run(self.run)).expect("the run is in the store");
         let (run, to, at, counts) = (self.run, RunState::Cancelled, self.now, row.counts);
-        self.queue.push_back(vec![Record::RunMoved { run, to, at, counts, error: None }]);
+        self.queue.push_back(vec![Record::RunMoved {
+            run,
+            to,
+            at,
+            counts,
+            error: None,
+        }]);
         self.flush(1);
         self.was_given_up = true;
     }
 
     fn recorded(&self) -> Recorded {
-        let stale = self.case.ids.iter().map(|id| (*id, ready(self.store.status(*id)).stale)).collect();
+        let stale = self
+            .case
+            .ids
+            .iter()
+            .map(|id| (*id, ready(self.store.status(*id)).stale))
+            .collect();
         Recorded {
             chunks: ready(self.store.chunks(self.run)),
             failures: ready(self.store.failures(self.run)),
@@ -76,7 +93,12 @@ impl Driver<'_> {
     fn note_deaths(&mut self) {
         let mut in_flight: Vec<Key> = Vec::new();
         for ((asset, _), steps) in &self.durable.open {
-            in_flight.extend(steps.iter().map(|step| (*asset, step)).filter(|key| !self.durable.has_ended(*key)));
+            in_flight.extend(
+                steps
+                    .iter()
+                    .map(|step| (*asset, step))
+                    .filter(|key| !self.durable.has_ended(*key)),
+            );
         }
         for key in &in_flight {
             self.deaths.entry(*key).or_default().push(in_flight.len() == 1);

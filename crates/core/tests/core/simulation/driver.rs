@@ -3,12 +3,12 @@
 use std::collections::{BTreeMap, BTreeSet, VecDeque};
 use std::time::Duration;
 
+use flowstone_core::RunId;
 use flowstone_core::memory::MemoryStore;
 use flowstone_core::partition::PartitionSet;
 use flowstone_core::plan::RunPlan;
 use flowstone_core::run::{RunEffect, RunEvent, RunMachine, RunState, StepEnd};
 use flowstone_core::store::Record;
-use flowstone_core::RunId;
 use jiff::Timestamp;
 
 use super::case::{Case, Fate};
@@ -183,7 +183,11 @@ impl<'a> Driver<'a> {
         if self.kills < weather.kills_max && self.draw.chance(60) {
             acts.push(Act::Kill);
         }
-        assert!(!acts.is_empty(), "nothing can happen and the run is not over: {:?}", self.machine.counts());
+        assert!(
+            !acts.is_empty(),
+            "nothing can happen and the run is not over: {:?}",
+            self.machine.counts()
+        );
         *self.draw.pick(&acts)
     }
 
@@ -203,7 +207,10 @@ impl<'a> Driver<'a> {
                     self.now = self.now.max(due);
                 }
                 self.tell(RunEvent::RetriesDue);
-                assert!(self.now < due || self.wake.is_none_or(|next| next > self.now), "a due retry is put off");
+                assert!(
+                    self.now < due || self.wake.is_none_or(|next| next > self.now),
+                    "a due retry is put off"
+                );
             }
             Act::Cancel => self.tell(RunEvent::CancelAsked),
             Act::Kill => {
@@ -216,32 +223,62 @@ impl<'a> Driver<'a> {
 
     fn offer(&mut self) {
         let wanted = self.machine.wants(self.workers.len());
-        let slot = self.workers.iter().position(Option::is_none).expect("only offered with a free worker");
-        let effects = self.apply(RunEvent::SlotFree { workers: self.workers.len() });
-        let starts = effects.iter().filter(|effect| matches!(effect, RunEffect::Start(_))).count();
+        let slot = self
+            .workers
+            .iter()
+            .position(Option::is_none)
+            .expect("only offered with a free worker");
+        let effects = self.apply(RunEvent::SlotFree {
+            workers: self.workers.len(),
+        });
+        let starts = effects
+            .iter()
+            .filter(|effect| matches!(effect, RunEffect::Start(_)))
+            .count();
         assert_eq!(starts, wanted.min(1), "what is wanted is what is given");
         self.perform(effects, Some(slot));
     }
 
     fn begin(&mut self, number: usize) {
-        let worker = self.workers[number].as_mut().expect("only offered to workers with a chunk");
-        let partition = worker.left.split_off_first(1).min().expect("only offered with steps left");
+        let worker = self.workers[number]
+            .as_mut()
+            .expect("only offered to workers with a chunk");
+        let partition = worker
+            .left
+            .split_off_first(1)
+            .min()
+            .expect("only offered with steps left");
         let (lane, fence, attempt) = (worker.work.id.lane, worker.work.fence.0, worker.work.attempt(partition));
         let key = (self.case.place_of(self.plan.assets[lane].id), partition);
-        assert_eq!(worker.work.has_head.contains(partition), self.before.heads.contains_key(&key));
-        assert!(self.slots.insert((key, fence, attempt)), "{key:?} is tried twice at one place");
+        assert_eq!(
+            worker.work.has_head.contains(partition),
+            self.before.heads.contains_key(&key)
+        );
+        assert!(
+            self.slots.insert((key, fence, attempt)),
+            "{key:?} is tried twice at one place"
+        );
         let times = self.begun.entry(key).or_default();
         *times += 1;
         let fate = self.case.fate(key, self.run_number, *times);
         let content = self.read_inputs(lane, key);
         let is_same = self.before.heads.get(&key).is_some_and(|head| head.content == content);
         let worker = self.workers[number].as_mut().expect("the same worker");
-        worker.current = Some(Attempt { partition, number: attempt, fate, content, is_same, started_at: self.now });
+        worker.current = Some(Attempt {
+            partition,
+            number: attempt,
+            fate,
+            content,
+            is_same,
+            started_at: self.now,
+        });
     }
 
     fn end(&mut self, number: usize) {
         self.now += Duration::from_millis(7);
-        let worker = self.workers[number].as_mut().expect("only offered to workers with a chunk");
+        let worker = self.workers[number]
+            .as_mut()
+            .expect("only offered to workers with a chunk");
         let attempt = worker.current.take().expect("only offered while something runs");
         match attempt.fate {
             Fate::KillsProcess => {
@@ -266,29 +303,52 @@ impl<'a> Driver<'a> {
 
     /// Reports some of what ended; sometimes hands the chunk back with steps left.
     fn report(&mut self, number: usize) {
-        let worker = self.workers[number].as_mut().expect("only offered to workers with a chunk");
+        let worker = self.workers[number]
+            .as_mut()
+            .expect("only offered to workers with a chunk");
         let is_drained = worker.ended.last().is_some_and(|step| step.end == StepEnd::Cancelled);
         let is_done = worker.left.is_empty() && worker.current.is_none();
-        let count = if is_done || is_drained { worker.ended.len() } else { self.draw.below(worker.ended.len() + 1) };
+        let count = if is_done || is_drained {
+            worker.ended.len()
+        } else {
+            self.draw.below(worker.ended.len() + 1)
+        };
         let ended = worker.report(count);
         let is_over = is_done || is_drained;
         let (chunk, fence) = (worker.work.id, worker.work.fence);
         if is_over {
             self.workers[number] = None;
         }
-        self.keep_late(RunEvent::StepsEnded { chunk, fence, ended: ended.clone(), is_over });
-        self.tell(RunEvent::StepsEnded { chunk, fence, ended, is_over });
+        self.keep_late(RunEvent::StepsEnded {
+            chunk,
+            fence,
+            ended: ended.clone(),
+            is_over,
+        });
+        self.tell(RunEvent::StepsEnded {
+            chunk,
+            fence,
+            ended,
+            is_over,
+        });
     }
 
     fn lose_worker(&mut self, number: usize, attempt: Attempt) {
         let worker = self.workers[number].take().expect("the worker that is lost");
         let (chunk, fence) = (worker.work.id, worker.work.fence);
         let event = if attempt.fate == Fate::Overdue {
-            RunEvent::Overdue { chunk, fence, step: attempt.end(self.now) }
+            RunEvent::Overdue {
+                chunk,
+                fence,
+                step: attempt.end(self.now),
+            }
         } else {
             let alone = worker.work.steps.len() == 1;
             for partition in worker.unreported.iter() {
-                self.deaths.entry((self.asset_of(chunk.lane), partition)).or_default().push(alone);
+                self.deaths
+                    .entry((self.asset_of(chunk.lane), partition))
+                    .or_default()
+                    .push(alone);
             }
             RunEvent::WorkerDied { chunk, fence }
         };

@@ -126,12 +126,21 @@ impl RunLog {
 impl Ledger {
     /// Takes in a record that is on disk. `before` is the ledger as it was when the run was planned.
     pub(super) fn note(&mut self, record: &Record, case: &Case, before: &Self) {
-        let Record::ChunkProgress(progress) = record else { return };
+        let Record::ChunkProgress(progress) = record else {
+            return;
+        };
         let asset = case.place_of(progress.asset);
         for made in &progress.materialized {
             let key = (asset, made.partition);
             let content = made.stored.data_version;
-            self.heads.insert(key, Head { version: made.version.0, content, code: made.code_version });
+            self.heads.insert(
+                key,
+                Head {
+                    version: made.version.0,
+                    content,
+                    code: made.code_version,
+                },
+            );
             self.stale.remove(&key);
             self.failed.remove(&key);
         }
@@ -140,9 +149,14 @@ impl Ledger {
         }
         for made in &progress.materialized {
             let key = (asset, made.partition);
-            if before.heads.get(&key).is_none_or(|head| head.content != made.stored.data_version) {
+            if before
+                .heads
+                .get(&key)
+                .is_none_or(|head| head.content != made.stored.data_version)
+            {
                 let readers = case.reading.readers[asset][made.partition as usize].iter();
-                self.stale.extend(readers.filter(|reader| self.heads.contains_key(*reader)));
+                self.stale
+                    .extend(readers.filter(|reader| self.heads.contains_key(*reader)));
             }
         }
     }

@@ -43,7 +43,14 @@ pub(super) struct Attempt {
 impl Worker {
     pub(super) fn new(work: ChunkWork, starts_after: u64) -> Self {
         let (left, unreported) = (work.steps.clone(), work.steps.clone());
-        Self { work, starts_after, left, unreported, current: None, ended: Vec::new() }
+        Self {
+            work,
+            starts_after,
+            left,
+            unreported,
+            current: None,
+            ended: Vec::new(),
+        }
     }
 
     /// What is to be reported: everything that ended, or the first few of it.
@@ -77,6 +84,12 @@ impl Attempt {
             Fate::Drained => StepEnd::Cancelled,
             Fate::KillsWorker | Fate::KillsProcess => panic!("nobody is left to report"),
         };
-        StepEnded { partition: self.partition, attempt: self.number, end, started_at: self.started_at, ended_at: now }
+        StepEnded {
+            partition: self.partition,
+            attempt: self.number,
+            end,
+            started_at: self.started_at,
+            ended_at: now,
+        }
     }
 }

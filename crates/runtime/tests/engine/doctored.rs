@@ -1,0 +1,161 @@
+//! A store that does to some records what the test says.
+
+use std::sync::Arc;
+
+use async_trait::async_trait;
+use flowstone_core::memory::MemoryStore;
+use flowstone_core::partition::{PartitionSet, PartitionSpace};
+use flowstone_core::store::{
+    AssetRow, AssetStatus, ChunkRow, Event, LineageInput, Materialization, Record, RunFilter, RunRow, StepFailure,
+    Store, StoreStats,
+};
+use flowstone_core::{AssetId, AssetKey, Error, ErrorKind, Result, RunId, Version};
+use tokio::sync::watch;
+
+/// What becomes of a record.
+#[derive(Clone, Copy, PartialEq, Eq)]
+pub(crate) enum Fate {
+    Taken,
+    /// It alone is refused.
+    Refused,
+    /// Its group fails, in this way.
+    Fails(ErrorKind),
+    /// Its group waits until the store is released.
+    Held,
+}
+
+type Decision = Box<dyn Fn(&Record) -> Fate + Send + Sync>;
+
+pub(crate) struct Doctored {
+    inner: Arc<MemoryStore>,
+    fate: Decision,
+    is_released: watch::Sender<bool>,
+    is_holding: watch::Sender<bool>,
+}
+
+impl Doctored {
+    pub(crate) fn new(fate: impl Fn(&Record) -> Fate + Send + Sync + 'static) -> Arc<Self> {
+        Self::on(Arc::new(MemoryStore::default()), fate)
+    }
+
+    pub(crate) fn on(inner: Arc<MemoryStore>, fate: impl Fn(&Record) -> Fate + Send + Sync + 'static) -> Arc<Self> {
+        let (is_released, is_holding) = (watch::Sender::new(false), watch::Sender::new(false));
+        Arc::new(Self {
+            inner,
+            fate: Box::new(fate),
+            is_released,
+            is_holding,
+        })
+    }
+
+    /// Waits until a group is held.
+    pub(crate) async fn holds(&self) {
+        self.is_holding.subscribe().wait_for(|holds| *holds).await.unwrap();
+    }
+
+    pub(crate) fn release(&self) {
+        self.is_released.send_replace(true);
+    }
+}
+
+pub(crate) fn is_progress(record: &Record) -> bool {
+    matches!(record, Record::ChunkProgress(_))
+}
+
+pub(crate) fn is_claim(record: &Record) -> bool {
+    matches!(record, Record::ChunkClaimed(_))
+}
+
+#[async_trait]
+impl Store for Doctored {
+    async fn commit(&self, records: &[Record]) -> Result<Vec<Result<()>>> {
+        let fates: Vec<_> = records.iter().map(&self.fate).collect();
+        if fates.contains(&Fate::Held) {
+            self.is_holding.send_replace(true);
+            self.is_released
+                .subscribe()
+                .wait_for(|released| *released)
+                .await
+                .unwrap();
+        }
+        for fate in &fates {
+            if let Fate::Fails(kind) = fate {
+                return Err(Error::new(*kind, "the disk is on fire"));
+            }
+        }
+        let mut verdicts = Vec::new();
+        for (record, fate) in records.iter().zip(fates) {
+            if fate == Fate::Refused {
+                verdicts.push(Err(Error::new(ErrorKind::Conflict, "it was refused")));
+            } else {
+                verdicts.append(&mut self.inner.commit(std::slice::from_ref(record)).await?);
+            }
+        }
+        Ok(verdicts)
+    }
+
+    fn is_durable(&self) -> bool {
+        self.inner.is_durable()
+    }
+
+    async fn declare_assets(&self, assets: &[(AssetKey, PartitionSpace)]) -> Result<Vec<AssetId>> {
+        self.inner.declare_assets(assets).await
+    }
+
+    async fn assets(&self) -> Result<Vec<AssetRow>> {
+        self.inner.assets().await
+    }
+
+    async fn status(&self, asset: AssetId) -> Result<AssetStatus> {
+        self.inner.status(asset).await
+    }
+
+    async fn heads(&self, asset: AssetId, partitions: &PartitionSet) -> Result<Vec<Materialization>> {
+        self.inner.heads(asset, partitions).await
+    }
+
+    async fn materialization(
+        &self,
+        asset: AssetId,
+        partition: u64,
+        version: Option<Version>,
+    ) -> Result<Option<Materialization>> {
+        self.inner.materialization(asset, partition, version).await
+    }
+
+    async fn inputs_of(&self, asset: AssetId, partition: u64, version: Version) -> Result<Vec<LineageInput>> {
+        self.inner.inputs_of(asset, partition, version).await
+    }
+
+    async fn uses_of(&self, upstream: AssetId, partition: u64, version: Option<Version>) -> Result<Vec<LineageInput>> {
+        self.inner.uses_of(upstream, partition, version).await
+    }
+
+    async fn runs(&self, filter: RunFilter, count_max: usize) -> Result<Vec<RunRow>> {
+        self.inner.runs(filter, count_max).await
+    }
+
+    async fn run(&self, run: RunId) -> Result<Option<RunRow>> {
+        self.inner.run(run).await
+    }
+
+    async fn run_by_key(&self, idempotency_key: &str) -> Result<Option<RunRow>> {
+        self.inner.run_by_key(idempotency_key).await
+    }
+
+    async fn chunks(&self, run: RunId) -> Result<Vec<ChunkRow>> {
+        self.inner.chunks(run).await
+    }
+
+    async fn failures(&self, run: RunId) -> Result<Vec<StepFailure>> {
+        self.inner.failures(run).await
+    }
+
+    async fn events(&self, after: u64, count_max: usize) -> Result<Vec<Event>> {
+        self.inner.events(after, count_max).await
+    }
+
+    async fn stats(&self) -> Result<StoreStats> {
+        self.inner.stats().await
+    }
+}

@@ -1,0 +1,12 @@
+//! The engine through its public face: what somebody who runs pipelines can count on.
+
+mod cancelling;
+mod deadlines;
+mod doctored;
+mod failing;
+mod outcomes;
+mod recovering;
+mod refusing;
+mod sharing;
+mod sizes;
+mod support;

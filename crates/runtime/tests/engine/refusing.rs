@@ -1,0 +1,190 @@
+//! A store that makes one wait, refuses, or fails.
+
+use std::sync::Arc;
+use std::sync::atomic::{AtomicU32, Ordering};
+
+use flowstone_core::ErrorKind;
+use flowstone_core::asset::{Asset, In};
+use flowstone_core::run::RunState;
+use flowstone_core::store::Record;
+
+use crate::doctored::{Doctored, Fate, is_claim, is_progress};
+use crate::support::{Count, Gate, all_of, engine_on, numbered, within};
+
+fn counting(name: &str, count: &Count) -> Asset {
+    let count = count.clone();
+    Asset::new(name).run(move || {
+        let count = count.clone();
+        async move { count.add() as i64 }
+    })
+}
+
+#[tokio::test(start_paused = true)]
+async fn what_acts_outside_starts_when_everything_before_it_is_on_disk() {
+    let store = Doctored::new(|record| if is_claim(record) { Fate::Held } else { Fate::Taken });
+    let (prepared, acted) = (Count::default(), Count::default());
+    let acts = {
+        let acted = acted.clone();
+        Asset::new("acts")
+            .upstream("prepares")
+            .acts_outside()
+            .run(move |In(_): In<i64>| {
+                acted.add();
+                async {}
+            })
+    };
+    let engine = engine_on(Arc::clone(&store) as _, 2, [counting("prepares", &prepared), acts]).await;
+
+    let run = engine.submit(all_of(&["prepares", "acts"])).await.unwrap();
+    within(store.holds()).await;
+    // With a paused clock, time passes only once nothing else can happen.
+    tokio::time::sleep(std::time::Duration::from_secs(60)).await;
+    assert_eq!(
+        (prepared.get(), acted.get()),
+        (1, 0),
+        "other code runs ahead of the disk"
+    );
+    store.release();
+
+    assert_eq!(within(run.wait()).await.unwrap().counts.succeeded, 2);
+    assert_eq!(acted.get(), 1);
+}
+
+#[tokio::test]
+async fn a_store_that_fails_for_good_is_told_to_everybody_and_nothing_hangs() {
+    let store = Doctored::new(|record| match is_progress(record) {
+        true => Fate::Fails(ErrorKind::PermissionDenied),
+        false => Fate::Taken,
+    });
+    let gate = Gate::new();
+    let at_gate = gate.clone();
+    let engine = engine_on(
+        store,
+        2,
+        [
+            counting("quick", &Count::default()),
+            Asset::new("slow").run(move || {
+                let gate = at_gate.clone();
+                async move { gate.pass().await }
+            }),
+        ],
+    )
+    .await;
+
+    let slow = engine.submit(all_of(&["slow"])).await.unwrap();
+    let waits = engine.submit(all_of(&["slow"])).await.unwrap();
+    gate.arrived().await;
+    let quick = engine.submit(all_of(&["quick"])).await.unwrap();
+
+    for run in [&quick, &slow, &waits] {
+        assert_eq!(
+            within(run.wait()).await.unwrap_err().kind(),
+            ErrorKind::PermissionDenied
+        );
+    }
+    assert_eq!(
+        within(slow.cancel()).await.unwrap_err().kind(),
+        ErrorKind::PermissionDenied
+    );
+    assert_eq!(
+        within(waits.cancel()).await.unwrap_err().kind(),
+        ErrorKind::PermissionDenied
+    );
+    let refused = within(engine.submit(all_of(&["quick"]))).await.unwrap_err();
+    assert_eq!(refused.kind(), ErrorKind::PermissionDenied);
+    assert_eq!(
+        within(engine.shutdown()).await.unwrap_err().kind(),
+        ErrorKind::PermissionDenied
+    );
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_store_that_fails_for_a_while_is_tried_again() {
+    let failures = AtomicU32::new(0);
+    let store = Doctored::new(move |record| {
+        if is_progress(record) && failures.fetch_add(1, Ordering::SeqCst) < 3 {
+            return Fate::Fails(ErrorKind::Unavailable);
+        }
+        Fate::Taken
+    });
+    let made = Count::default();
+    let engine = engine_on(store, 2, [counting("made", &made)]).await;
+
+    let report = within(engine.run(all_of(&["made"]))).await.unwrap();
+
+    assert_eq!((report.counts.succeeded, made.get()), (1, 1));
+}
+
+/// Refuses the first record of each kind that comes during a run.
+#[tokio::test]
+async fn a_run_whose_record_was_refused_is_rebuilt_from_the_store() {
+    let kinds: [fn(&Record) -> bool; 3] = [
+        is_claim,
+        is_progress,
+        |record| matches!(record, Record::RunMoved { to, .. } if to.is_terminal()),
+    ];
+    for is_meant in kinds {
+        let refusals = AtomicU32::new(0);
+        let store = Doctored::new(move |record| {
+            if is_meant(record) && refusals.fetch_add(1, Ordering::SeqCst) == 0 {
+                return Fate::Refused;
+            }
+            Fate::Taken
+        });
+        let engine = engine_on(
+            store,
+            2,
+            [
+                Asset::new("many").partitions(numbered(300)).run(|| async { 1_i64 }),
+                Asset::new("more")
+                    .partitions(numbered(300))
+                    .upstream("many")
+                    .run(|In(one): In<i64>| async move { one }),
+            ],
+        )
+        .await;
+
+        let report = within(engine.run(all_of(&["many", "more"]))).await.unwrap();
+
+        assert_eq!(
+            (report.state, report.counts.succeeded),
+            (RunState::Succeeded, 600),
+            "{report:?}"
+        );
+        for id in engine.asset_ids() {
+            let status = engine.store().status(*id).await.unwrap();
+            assert_eq!(
+                (status.heads.len(), status.materialized().len()),
+                (1, 300),
+                "one version of each"
+            );
+        }
+        within(engine.shutdown()).await.unwrap();
+    }
+}
+
+#[tokio::test]
+async fn a_run_that_cannot_be_put_back_is_left_open_and_others_go_on() {
+    let store = Doctored::new(|record| match record {
+        Record::ChunkProgress(progress) if progress.asset.0 == 0 => Fate::Refused,
+        _ => Fate::Taken,
+    });
+    let engine = engine_on(
+        store,
+        2,
+        [
+            counting("cursed", &Count::default()),
+            counting("blessed", &Count::default()),
+        ],
+    )
+    .await;
+
+    let cursed = engine.submit(all_of(&["cursed"])).await.unwrap();
+    let waits = engine.submit(all_of(&["cursed", "blessed"])).await.unwrap();
+    assert!(within(cursed.wait()).await.is_err() || cursed.progress().state == RunState::Failed);
+
+    drop(within(waits.wait()).await);
+    let report = within(engine.run(all_of(&["blessed"]))).await.unwrap();
+    assert_eq!(report.state, RunState::Succeeded);
+    within(engine.shutdown()).await.unwrap();
+}
