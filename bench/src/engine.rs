@@ -7,6 +7,7 @@
 use std::future::Future;
 use std::path::Path;
 use std::sync::Arc;
+use std::time::{Duration, Instant};
 
 use flowstone_core::io::IoEnv;
 use flowstone_core::memory::MemoryStore;
@@ -20,6 +21,9 @@ use flowstone_runtime::{Engine, EngineOptions};
 use flowstone_store::SqliteStore;
 
 use crate::rounds::{Round, Stopwatch};
+
+/// How long a stopped engine may hold its store.
+const GIVEN_BACK_WITHIN: Duration = Duration::from_secs(10);
 
 /// Runs `work` as `#[tokio::main]` would.
 pub(crate) fn block_on<T>(work: impl Future<Output = Result<T>>) -> Result<T> {
@@ -52,9 +56,23 @@ pub(crate) async fn durable(pipeline: &Pipeline, assets: &[AssetKey], steps: u64
     let engine = Engine::start(pipeline.clone(), Arc::clone(&store) as Arc<dyn Store>, options).await?;
     let round = timed_run(&engine, assets, steps).await?;
     engine.shutdown().await?;
-    let still_held = || Error::new(ErrorKind::Internal, "a stopped engine still holds its store");
-    Arc::into_inner(store).ok_or_else(still_held)?.close().await?;
+    given_back(store).await?.close().await?;
     Ok(round)
+}
+
+/// The store, once the last actor of a stopped engine has dropped it.
+async fn given_back<T>(mut held: Arc<T>) -> Result<T> {
+    let started = Instant::now();
+    loop {
+        held = match Arc::try_unwrap(held) {
+            Ok(store) => return Ok(store),
+            Err(held) => held,
+        };
+        if started.elapsed() > GIVEN_BACK_WITHIN {
+            return Err(Error::new(ErrorKind::Internal, "a stopped engine still holds its store"));
+        }
+        tokio::time::sleep(Duration::from_millis(1)).await;
+    }
 }
 
 /// The names of all assets of `pipeline`.

@@ -72,5 +72,5 @@ pub(crate) fn one_to_one() -> Result<Pipeline> {
 
 /// 100,000 hours.
 fn hours() -> Hourly {
-    Hourly::from("2000-01-01T00").until("2011-05-30T16")
+    Hourly::from("2000-01-01T00").until("2011-05-29T16")
 }

@@ -4,6 +4,7 @@
 //! changing a default never strands what is stored. Where the bytes lie is not decided here.
 
 mod fingerprint;
+mod finite;
 
 use bytes::Bytes;
 
@@ -71,6 +72,9 @@ impl Codec for Json {
     }
 
     fn encode(&self, value: &Value) -> Result<Bytes> {
+        finite::check(value.as_serialize()).map_err(|refusal| {
+            unwritable(self, value, &refusal).fix("make it an `Option`, or store the asset as parquet or bincode")
+        })?;
         let mut bytes = header(self);
         serde_json::to_writer(&mut bytes, value.as_serialize()).map_err(|error| unwritable(self, value, &error))?;
         Ok(bytes.into())
@@ -267,6 +271,14 @@ mod tests {
             let refused = codec.decode(&bytes, TypeInfo::of::<Row>()).unwrap_err();
 
             assert_eq!(refused.kind(), ErrorKind::TypeMismatch);
+        }
+    }
+
+    #[test]
+    fn json_refuses_a_number_that_it_would_turn_into_null() {
+        for value in [Value::new(f64::NAN), Value::new(Some(f32::INFINITY)), Value::new(vec![(1, f64::NEG_INFINITY)])] {
+            assert_eq!(Json.encode(&value).unwrap_err().kind(), ErrorKind::Invalid);
+            assert!(Bincode.encode(&value).is_ok());
         }
     }
 

@@ -6,10 +6,10 @@
 
 use std::collections::HashMap;
 use std::sync::atomic::{AtomicBool, Ordering};
-use std::sync::{Arc, Mutex, MutexGuard, OnceLock, PoisonError};
+use std::sync::{Arc, Mutex, MutexGuard, OnceLock, PoisonError, Weak};
 use std::time::{Duration, Instant};
 
-use flowstone_core::run::{ChunkId, ChunkWork, RunCounts, RunEffect, RunEvent, RunMachine, RunState, StepEnded};
+use flowstone_core::run::{ChunkId, ChunkWork, RunEffect, RunEvent, RunMachine, RunState, StepEnded};
 use flowstone_core::store::Record;
 use flowstone_core::{Error, ErrorKind, Fence, Result, RunId};
 use ractor::ActorRef;
@@ -32,7 +32,8 @@ pub(crate) struct LiveRun {
     pub(crate) run: RunId,
     pub(crate) lanes: Vec<Arc<LaneScope>>,
     pub(crate) shared: Arc<Shared>,
-    progress: Arc<watch::Sender<RunProgress>>,
+    /// The supervisor's: watchers hear when it lets the run go, even while code of the run still hangs.
+    progress: Weak<watch::Sender<RunProgress>>,
     actor: OnceLock<ActorRef<RunMessage>>,
     /// True while this run itself waits for more workers.
     is_waiting: AtomicBool,
@@ -89,7 +90,7 @@ impl LiveRun {
         machine: RunMachine,
         lanes: Vec<Arc<LaneScope>>,
         shared: Arc<Shared>,
-        progress: Arc<watch::Sender<RunProgress>>,
+        progress: &Arc<watch::Sender<RunProgress>>,
     ) -> Self {
         let run = machine.run();
         let core = Core {
@@ -103,7 +104,7 @@ impl LiveRun {
             run,
             lanes,
             shared,
-            progress,
+            progress: Arc::downgrade(progress),
             actor: OnceLock::new(),
             is_waiting: AtomicBool::new(false),
             core: Mutex::new(core),
@@ -394,7 +395,7 @@ impl LiveRun {
     /// Publishes how the run ended.
     pub(crate) fn publish_end(&self, state: RunState) {
         let counts = self.core().machine.counts();
-        self.progress.send_replace(RunProgress { state, counts });
+        self.show(RunProgress { state, counts });
     }
 
     /// Lets watchers see where the run is; not more often than needed, since counting takes time.
@@ -402,11 +403,16 @@ impl LiveRun {
         // Watchers must not take a run for ended before its end is on disk.
         if core.published_at.elapsed() >= PROGRESS_AFTER && !core.machine.is_over() {
             core.published_at = Instant::now();
-            let counts: RunCounts = core.machine.counts();
-            self.progress.send_replace(RunProgress {
+            self.show(RunProgress {
                 state: core.machine.state(),
-                counts,
+                counts: core.machine.counts(),
             });
+        }
+    }
+
+    fn show(&self, progress: RunProgress) {
+        if let Some(sender) = self.progress.upgrade() {
+            sender.send_replace(progress);
         }
     }
 }

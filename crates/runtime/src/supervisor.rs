@@ -285,8 +285,7 @@ impl SupervisorState {
             lane.outputs
                 .add_recovered(steps.get(flowstone_core::run::StepState::Succeeded));
         }
-        let progress = Arc::clone(&active.progress);
-        let live = LiveRun::new(machine, lanes, Arc::clone(&self.shared), progress);
+        let live = LiveRun::new(machine, lanes, Arc::clone(&self.shared), &active.progress);
         let arguments = RunArguments { live, first };
         let (actor, _) = Actor::spawn_linked(None, RunActor, arguments, myself.get_cell())
             .await

@@ -4,5 +4,6 @@ mod draw;
 mod golden;
 mod pipeline;
 mod planner;
+mod requests;
 mod simulation;
 mod sketch;

@@ -9,6 +9,7 @@ mod crash;
 mod driver;
 mod late;
 mod ledger;
+mod trying;
 mod worker;
 
 use std::panic::{AssertUnwindSafe, catch_unwind};
@@ -165,7 +166,7 @@ fn seeds(count: u64) {
 
 #[test]
 fn a_run_keeps_its_promises_whatever_happens() {
-    seeds(500);
+    seeds(300);
 }
 
 #[test]

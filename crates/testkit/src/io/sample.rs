@@ -80,7 +80,7 @@ impl Row {
             number,
             name: format!("row {number} — ü'\""),
             share: number as f64 / 3.0,
-            note: (number % 3 == 0).then(|| "noted".to_owned()),
+            note: number.is_multiple_of(3).then(|| "noted".to_owned()),
         }
     }
 }

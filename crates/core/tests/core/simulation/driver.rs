@@ -1,19 +1,17 @@
 //! Drives one run to its end: workers, the disk, the clock and their accidents, in an order drawn from the seed.
 
 use std::collections::{BTreeMap, BTreeSet, VecDeque};
-use std::time::Duration;
 
 use flowstone_core::RunId;
 use flowstone_core::memory::MemoryStore;
-use flowstone_core::partition::PartitionSet;
 use flowstone_core::plan::RunPlan;
-use flowstone_core::run::{RunEffect, RunEvent, RunMachine, RunState, StepEnd};
+use flowstone_core::run::{RunEffect, RunEvent, RunMachine, RunState};
 use flowstone_core::store::Record;
 use jiff::Timestamp;
 
-use super::case::{Case, Fate};
+use super::case::Case;
 use super::ledger::{Ledger, RunLog};
-use super::worker::{Attempt, Worker};
+use super::worker::Worker;
 use crate::draw::Draw;
 use crate::sketch::{Key, now};
 
@@ -54,7 +52,7 @@ pub(super) struct Driver<'a> {
     pub(super) queued: u64,
     pub(super) flushed: u64,
     pub(super) workers: Vec<Option<Worker>>,
-    slots: BTreeSet<(Key, u64, u32)>,
+    pub(super) slots: BTreeSet<(Key, u64, u32)>,
     pub(super) late: Vec<RunEvent>,
     pub(super) has_ended: bool,
     /// It was found being cancelled after a crash.
@@ -239,124 +237,7 @@ impl<'a> Driver<'a> {
         self.perform(effects, Some(slot));
     }
 
-    fn begin(&mut self, number: usize) {
-        let worker = self.workers[number]
-            .as_mut()
-            .expect("only offered to workers with a chunk");
-        let partition = worker
-            .left
-            .split_off_first(1)
-            .min()
-            .expect("only offered with steps left");
-        let (lane, fence, attempt) = (worker.work.id.lane, worker.work.fence.0, worker.work.attempt(partition));
-        let key = (self.case.place_of(self.plan.assets[lane].id), partition);
-        assert_eq!(
-            worker.work.has_head.contains(partition),
-            self.before.heads.contains_key(&key)
-        );
-        assert!(
-            self.slots.insert((key, fence, attempt)),
-            "{key:?} is tried twice at one place"
-        );
-        let times = self.begun.entry(key).or_default();
-        *times += 1;
-        let fate = self.case.fate(key, self.run_number, *times);
-        let content = self.read_inputs(lane, key);
-        let is_same = self.before.heads.get(&key).is_some_and(|head| head.content == content);
-        let worker = self.workers[number].as_mut().expect("the same worker");
-        worker.current = Some(Attempt {
-            partition,
-            number: attempt,
-            fate,
-            content,
-            is_same,
-            started_at: self.now,
-        });
-    }
-
-    fn end(&mut self, number: usize) {
-        self.now += Duration::from_millis(7);
-        let worker = self.workers[number]
-            .as_mut()
-            .expect("only offered to workers with a chunk");
-        let attempt = worker.current.take().expect("only offered while something runs");
-        match attempt.fate {
-            Fate::KillsProcess => {
-                worker.current = Some(attempt);
-                self.crash("poison");
-            }
-            Fate::KillsWorker | Fate::Overdue => {
-                worker.current = Some(attempt);
-                if self.draw.chance(500) {
-                    self.report(number);
-                }
-                self.lose_worker(number, attempt);
-            }
-            _ => {
-                worker.ended.push(attempt.end(self.now));
-                if attempt.fate == Fate::Drained {
-                    self.report(number);
-                }
-            }
-        }
-    }
-
-    /// Reports some of what ended; sometimes hands the chunk back with steps left.
-    fn report(&mut self, number: usize) {
-        let worker = self.workers[number]
-            .as_mut()
-            .expect("only offered to workers with a chunk");
-        let is_drained = worker.ended.last().is_some_and(|step| step.end == StepEnd::Cancelled);
-        let is_done = worker.left.is_empty() && worker.current.is_none();
-        let count = if is_done || is_drained {
-            worker.ended.len()
-        } else {
-            self.draw.below(worker.ended.len() + 1)
-        };
-        let ended = worker.report(count);
-        let is_over = is_done || is_drained;
-        let (chunk, fence) = (worker.work.id, worker.work.fence);
-        if is_over {
-            self.workers[number] = None;
-        }
-        self.keep_late(RunEvent::StepsEnded {
-            chunk,
-            fence,
-            ended: ended.clone(),
-            is_over,
-        });
-        self.tell(RunEvent::StepsEnded {
-            chunk,
-            fence,
-            ended,
-            is_over,
-        });
-    }
-
-    fn lose_worker(&mut self, number: usize, attempt: Attempt) {
-        let worker = self.workers[number].take().expect("the worker that is lost");
-        let (chunk, fence) = (worker.work.id, worker.work.fence);
-        let event = if attempt.fate == Fate::Overdue {
-            RunEvent::Overdue {
-                chunk,
-                fence,
-                step: attempt.end(self.now),
-            }
-        } else {
-            let alone = worker.work.steps.len() == 1;
-            for partition in worker.unreported.iter() {
-                self.deaths
-                    .entry((self.asset_of(chunk.lane), partition))
-                    .or_default()
-                    .push(alone);
-            }
-            RunEvent::WorkerDied { chunk, fence }
-        };
-        self.keep_late(event.clone());
-        self.tell(event);
-    }
-
-    fn tell(&mut self, event: RunEvent) {
+    pub(super) fn tell(&mut self, event: RunEvent) {
         let effects = self.apply(event);
         self.perform(effects, None);
     }
@@ -399,19 +280,6 @@ impl<'a> Driver<'a> {
                     assert_eq!(state, self.machine.state());
                     assert!(state.is_terminal());
                     self.has_ended = true;
-                }
-            }
-        }
-    }
-
-    /// What runs is asked to end: some do, some end as they would have, none begins another step.
-    fn stop_all(&mut self) {
-        self.wake = None;
-        for worker in self.workers.iter_mut().flatten() {
-            worker.left = PartitionSet::new();
-            if let Some(attempt) = &mut worker.current {
-                if self.draw.chance(500) && attempt.fate != Fate::KillsProcess {
-                    attempt.fate = Fate::Drained;
                 }
             }
         }

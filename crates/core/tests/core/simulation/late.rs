@@ -1,7 +1,7 @@
 //! Messages that come twice, or from workers that were given up: refused, and nothing moves.
 
 use flowstone_core::ErrorKind;
-use flowstone_core::run::{RunEvent, StepEnded, StepSets};
+use flowstone_core::run::{RunEvent, StepSets};
 
 use super::driver::Driver;
 
@@ -16,49 +16,24 @@ impl Driver<'_> {
     pub(super) fn send_late(&mut self) {
         let at = self.draw.below(self.late.len());
         let event = self.late.swap_remove(at);
-        let (
+        // A worker that is still at it may report the rest of its chunk.
+        let is_late = match &event {
             RunEvent::StepsEnded {
-                chunk,
-                fence,
-                ended,
-                is_over: _,
-            },
-            held,
-        ) = (&event, self.holds(&event))
-        else {
-            return self.refuse(event);
+                chunk, fence, ended, ..
+            } => {
+                let mut workers = self.workers.iter().flatten();
+                let holder = workers.find(|worker| worker.work.id == *chunk && worker.work.fence == *fence);
+                holder.is_none_or(|holder| ended.iter().any(|step| !holder.unreported.contains(step.partition)))
+            }
+            _ => true,
         };
-        if !held || ended.iter().any(|step| !self.is_unreported(chunk.lane, step)) {
-            let twice = RunEvent::StepsEnded {
-                chunk: *chunk,
-                fence: *fence,
-                ended: ended.clone(),
-                is_over: true,
-            };
-            self.refuse(twice);
+        if is_late {
+            self.refuse(event);
         }
     }
 
-    fn holds(&self, event: &RunEvent) -> bool {
-        let RunEvent::StepsEnded { chunk, fence, .. } = event else {
-            return false;
-        };
-        self.workers
-            .iter()
-            .flatten()
-            .any(|worker| worker.work.id == *chunk && worker.work.fence == *fence)
-    }
-
-    fn is_unreported(&self, lane: usize, step: &StepEnded) -> bool {
-        let mut workers = self
-            .workers
-            .iter()
-            .flatten()
-            .filter(|worker| worker.work.id.lane == lane);
-        workers.any(|worker| worker.unreported.contains(step.partition))
-    }
-
-    fn refuse(&mut self, event: RunEvent) {
+    /// Sends what does not fit, and sees to it that nothing moves.
+    pub(super) fn refuse(&mut self, event: RunEvent) {
         let before: Vec<StepSets> = self.machine.assets().map(|(_, steps)| steps.clone()).collect();
         let error = self
             .machine

@@ -77,7 +77,9 @@ impl Attempt {
                 is_same: self.is_same,
             },
             Fate::Skip => StepEnd::Skipped,
-            Fate::FailForNow if self.partition % 2 == 0 => StepEnd::Failed(Error::transient("not now").to_record()),
+            Fate::FailForNow if self.partition.is_multiple_of(2) => {
+                StepEnd::Failed(Error::transient("not now").to_record())
+            }
             Fate::FailForNow => StepEnd::Failed(Error::rate_limited("not now", RATE_LIMIT).to_record()),
             Fate::FailForGood => StepEnd::Failed(Error::permanent("never").to_record()),
             Fate::Overdue => StepEnd::Failed(Error::new(ErrorKind::TimedOut, "too late").to_record()),
