@@ -5,12 +5,14 @@
 #![cfg(all(unix, feature = "cli", feature = "parquet"))]
 
 use std::collections::{BTreeMap, HashMap};
+use std::io::Write as _;
 use std::path::{Path, PathBuf};
 use std::process::{Child, Command, ExitStatus, Stdio};
-use std::sync::mpsc::{RecvTimeoutError, sync_channel};
+use std::sync::mpsc::sync_channel;
 use std::time::{Duration, Instant};
 
 use flowstone::io::Address;
+use flowstone::io_object::ObjectPath;
 use flowstone::partition::PartitionSet;
 use flowstone::sqlite::SqliteStore;
 use flowstone::store::{EventKind, RunFilter, Store};
@@ -49,13 +51,26 @@ fn ten_kills_cost_only_what_was_in_flight() {
         assert!(kills <= KILLS, "the run does not end");
         if let Some(ledger) = workspace.ledger() {
             let (have, want) = (ledger.contents(), &expected);
-            assert!(have.iter().all(|(step, content)| want.get(step) == Some(content)), "after {kills} kills");
+            assert!(
+                have.iter().all(|(step, content)| want.get(step) == Some(content)),
+                "after {kills} kills"
+            );
         }
     }
 
-    assert!(kills >= 3, "only {kills} kills before the run ended: it was not disturbed");
-    assert_eq!(workspace.contents(), expected, "after {kills} kills the values are others");
-    workspace.ledger().expect("there is a ledger").assert_nothing_was_done_twice();
+    assert!(
+        kills >= 3,
+        "only {kills} kills before the run ended: it was not disturbed"
+    );
+    assert_eq!(
+        workspace.contents(),
+        expected,
+        "after {kills} kills the values are others"
+    );
+    workspace
+        .ledger()
+        .expect("there is a ledger")
+        .assert_nothing_was_done_twice();
 }
 
 #[test]
@@ -68,7 +83,13 @@ fn an_interrupt_cancels_and_the_same_command_completes_the_rest() {
             workspace.ledger().is_some_and(|ledger| ledger.made() > had)
         });
         let pid = running.id().to_string();
-        assert!(Command::new("kill").args(["-s", signal, &pid]).status().unwrap().success());
+        assert!(
+            Command::new("kill")
+                .args(["-s", signal, &pid])
+                .status()
+                .unwrap()
+                .success()
+        );
 
         let status = wait_at_most(running, DEADLINE).expect("it ends when it is asked to");
 
@@ -78,7 +99,10 @@ fn an_interrupt_cancels_and_the_same_command_completes_the_rest() {
     assert_eq!(workspace.start().wait().unwrap().code(), Some(0));
 
     assert_eq!(workspace.newest_run(), "succeeded");
-    workspace.ledger().expect("there is a ledger").assert_nothing_was_done_twice();
+    workspace
+        .ledger()
+        .expect("there is a ledger")
+        .assert_nothing_was_done_twice();
 }
 
 /// A folder in which the example runs.
@@ -110,16 +134,27 @@ impl Workspace {
 
     fn newest_run(&self) -> String {
         let ledger = self.ledger().expect("there is a ledger");
-        ledger.wait(ledger.store.runs(RunFilter::All, 1)).unwrap()[0].state.to_string()
+        ledger.wait(ledger.store.runs(RunFilter::All, 1)).unwrap()[0]
+            .state
+            .to_string()
     }
 }
 
 /// The built example. `cargo test` builds it beside the test.
 fn example() -> PathBuf {
     let test = std::env::current_exe().unwrap();
-    let profile = test.parent().and_then(Path::parent).expect("a test lies in <profile>/deps");
-    let example = profile.join("examples").join(format!("flights{}", std::env::consts::EXE_SUFFIX));
-    assert!(example.exists(), "{} is missing: `cargo build --example flights` makes it", example.display());
+    let profile = test
+        .parent()
+        .and_then(Path::parent)
+        .expect("a test lies in <profile>/deps");
+    let example = profile
+        .join("examples")
+        .join(format!("flights{}", std::env::consts::EXE_SUFFIX));
+    assert!(
+        example.exists(),
+        "{} is missing: `cargo build --example flights` makes it",
+        example.display()
+    );
     example
 }
 
@@ -132,24 +167,27 @@ fn wait_at_most(mut child: Child, moment: Duration) -> Option<ExitStatus> {
         // Nobody listens when it was killed.
         let _ = sender.send(status);
     });
-    let status = match ended.recv_timeout(moment) {
-        Ok(status) => Some(status),
-        Err(RecvTimeoutError::Timeout) => {
-            // It may have ended just now.
-            drop(Command::new("kill").args(["-s", "KILL", &pid]).stderr(Stdio::null()).status());
-            ended.recv().unwrap().code().is_some().then(|| panic!("it ended while it was killed; try another seed"))
-        }
-        Err(RecvTimeoutError::Disconnected) => panic!("nobody waited for it"),
-    };
+    let status = ended.recv_timeout(moment).unwrap_or_else(|_| {
+        // It may have ended just now; then there is nobody to kill.
+        drop(
+            Command::new("kill")
+                .args(["-s", "KILL", &pid])
+                .stderr(Stdio::null())
+                .status(),
+        );
+        ended.recv().unwrap()
+    });
     waiting.join().unwrap();
-    status
+    // A process that was killed has no code.
+    status.code().is_some().then_some(status)
 }
 
 fn eventually(what: &str, is_so: impl Fn() -> bool) {
     let started = Instant::now();
     while !is_so() {
         assert!(started.elapsed() < DEADLINE, "waited in vain until {what}");
-        std::thread::yield_now();
+        // Leaves the cores to what is waited for.
+        std::thread::park_timeout(Duration::from_millis(20));
     }
 }
 
@@ -163,9 +201,17 @@ struct Ledger {
 impl Ledger {
     /// Nothing when there is none yet, or not even its tables.
     fn open(state: &Path) -> Option<Self> {
-        let runtime = tokio::runtime::Builder::new_multi_thread().worker_threads(1).enable_all().build().unwrap();
+        let runtime = tokio::runtime::Builder::new_multi_thread()
+            .worker_threads(1)
+            .enable_all()
+            .build()
+            .unwrap();
         let store = runtime.block_on(SqliteStore::open_read_only(state)).ok()?;
-        Some(Self { store, data: state.join("data"), runtime })
+        Some(Self {
+            store,
+            data: state.join("data"),
+            runtime,
+        })
     }
 
     fn wait<T>(&self, future: impl Future<Output = T>) -> T {
@@ -174,7 +220,10 @@ impl Ledger {
 
     fn made(&self) -> u64 {
         let assets = self.wait(self.store.assets()).unwrap();
-        assets.iter().map(|asset| self.wait(self.store.status(asset.id)).unwrap().materialized().len()).sum()
+        assets
+            .iter()
+            .map(|asset| self.wait(self.store.status(asset.id)).unwrap().materialized().len())
+            .sum()
     }
 
     /// The stored bytes of every value that a reader can see.
@@ -185,7 +234,10 @@ impl Ledger {
             for head in self.wait(self.store.heads(asset.id, &all)).unwrap() {
                 let bytes = match &head.stored.address {
                     Address::Inline(bytes) => bytes.to_vec(),
-                    Address::Location(location) => std::fs::read(self.data.join(location)).unwrap(),
+                    address @ Address::Location(_) => {
+                        let path = ObjectPath::of_address(address).unwrap();
+                        std::fs::read(self.data.join(path.to_string())).unwrap()
+                    }
                 };
                 assert_eq!(bytes.len() as u64, head.stored.bytes, "a value is not whole");
                 contents.insert((asset.key.clone(), head.partition), bytes);
@@ -195,10 +247,17 @@ impl Ledger {
     }
 
     fn assert_nothing_was_done_twice(&self) {
-        assert!(self.wait(self.store.runs(RunFilter::Open, 100)).unwrap().is_empty(), "a run is open");
+        assert!(
+            self.wait(self.store.runs(RunFilter::Open, 100)).unwrap().is_empty(),
+            "a run is open"
+        );
         for asset in self.wait(self.store.assets()).unwrap() {
             let heads = self.wait(self.store.status(asset.id)).unwrap().heads;
-            assert!(heads.iter().all(|set| set.version == Version(1)), "{} has later versions", asset.key);
+            assert!(
+                heads.iter().all(|set| set.version == Version(1)),
+                "{} has later versions",
+                asset.key
+            );
         }
         assert_eq!(self.made(), STEPS);
         let mut succeeded: HashMap<_, PartitionSet> = HashMap::new();
@@ -228,7 +287,10 @@ impl Ledger {
         for done in &chunks {
             for other in chunks.iter().filter(|other| other.claim.asset == done.claim.asset) {
                 let is_later = other.claim.chunk > done.claim.chunk;
-                assert!(!is_later || other.claim.steps.is_disjoint(&done.succeeded), "{done:?} and then {other:?}");
+                assert!(
+                    !is_later || other.claim.steps.is_disjoint(&done.succeeded),
+                    "{done:?} and then {other:?}"
+                );
             }
         }
     }
@@ -239,12 +301,18 @@ struct Random(u64);
 
 impl Random {
     fn from_env() -> Self {
-        let given = std::env::var("CRASH_SEED").ok().map(|text| text.parse().expect("CRASH_SEED is a number"));
+        let given = std::env::var("CRASH_SEED")
+            .ok()
+            .map(|text| text.parse().expect("CRASH_SEED is a number"));
         let seed = given.unwrap_or_else(|| {
             let time = std::time::SystemTime::now().duration_since(std::time::UNIX_EPOCH);
             time.map_or(0, |time| time.as_micros() as u64)
         });
-        println!("to kill at the same moments again: CRASH_SEED={seed}");
+        writeln!(
+            std::io::stderr(),
+            "to kill at the same moments again: CRASH_SEED={seed}"
+        )
+        .unwrap();
         Self(seed)
     }
 

@@ -69,7 +69,10 @@ async fn given_back<T>(mut held: Arc<T>) -> Result<T> {
             Err(held) => held,
         };
         if started.elapsed() > GIVEN_BACK_WITHIN {
-            return Err(Error::new(ErrorKind::Internal, "a stopped engine still holds its store"));
+            return Err(Error::new(
+                ErrorKind::Internal,
+                "a stopped engine still holds its store",
+            ));
         }
         tokio::time::sleep(Duration::from_millis(1)).await;
     }

@@ -33,6 +33,8 @@ pub(crate) struct Measured {
     pub(crate) value: Option<f64>,
     /// How many rounds the value is the median of.
     pub(crate) rounds: usize,
+    /// Why the value tells nothing, if it does not.
+    pub(crate) doubt: Option<&'static str>,
     pub(crate) note: String,
 }
 

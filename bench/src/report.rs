@@ -56,7 +56,9 @@ impl<'a> Line<'a> {
     /// The verdict, then what the figure itself notes.
     fn note(&self) -> String {
         let verdict = self.goal.zip(self.measured.value).map(|(goal, value)| {
-            if !goal.goal.keeps(value) {
+            if let Some(doubt) = self.measured.doubt {
+                doubt
+            } else if !goal.goal.keeps(value) {
                 "MISSED"
             } else if goal.aim.is_some_and(|aim| aim.keeps(value)) {
                 "aim reached"
@@ -110,6 +112,7 @@ mod tests {
         let measured = Measured {
             value: Some(value),
             rounds: 3,
+            doubt: None,
             note: "beside".to_owned(),
         };
         Line::new(&FIGURES[0], Some(goal), measured)

@@ -23,7 +23,7 @@ use crate::{SAMPLE, run_all};
 #[test]
 fn a_value_that_does_not_parse_is_named_with_its_place() {
     let folder = sample_with("flights.csv.gz", |lines| {
-        lines[2] = lines[2].replacen(",533,529,4,", ",533,529,4x,", 1)
+        lines[2] = lines[2].replacen(",533,529,4,", ",533,529,4x,", 1);
     });
 
     let error = flights_of_new_year(folder.path()).unwrap_err();
@@ -41,7 +41,7 @@ fn a_value_that_does_not_parse_is_named_with_its_place() {
 #[test]
 fn a_clock_time_that_no_clock_shows_is_refused() {
     let folder = sample_with("flights.csv.gz", |lines| {
-        lines[2] = lines[2].replacen(",533,529,4,", ",533,569,4,", 1)
+        lines[2] = lines[2].replacen(",533,529,4,", ",533,569,4,", 1);
     });
 
     let text = flights_of_new_year(folder.path()).unwrap_err().to_string();
@@ -64,7 +64,7 @@ fn a_row_that_ends_early_is_named_with_its_line() {
 #[test]
 fn a_day_that_is_not_in_the_calendar_is_refused_at_once() {
     let folder = sample_with("flights.csv.gz", |lines| {
-        lines[4] = lines[4].replacen("2013,1,1,", "2013,1,41,", 1)
+        lines[4] = lines[4].replacen("2013,1,1,", "2013,1,41,", 1);
     });
 
     let text = pipeline_over(folder.path()).unwrap_err().to_string();
@@ -78,7 +78,7 @@ fn a_day_that_is_not_in_the_calendar_is_refused_at_once() {
 #[test]
 fn a_header_without_a_column_is_refused() {
     let folder = sample_with("flights.csv.gz", |lines| {
-        lines[0] = lines[0].replacen("dep_delay", "delay", 1)
+        lines[0] = lines[0].replacen("dep_delay", "delay", 1);
     });
 
     let text = flights_of_new_year(folder.path()).unwrap_err().to_string();

@@ -29,6 +29,7 @@ fn measure(_: &Setup) -> Result<Measured> {
     Ok(Measured {
         value: Some(1e6 / rounds::wall_us(&taken, BACKFILL_LEN)),
         rounds: ROUNDS,
+        doubt: None,
         note: rounds::cpu_note(&taken, BACKFILL_LEN),
     })
 }

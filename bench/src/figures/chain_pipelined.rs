@@ -37,6 +37,7 @@ fn measure(setup: &Setup) -> Result<Measured> {
     Ok(Measured {
         value: Some(rounds::wall_us(&taken, CHAIN_LEN)),
         rounds: ROUNDS,
+        doubt: None,
         note: format!("{cpu}; bare append + fdatasync {append_us:.0} µs"),
     })
 }

@@ -63,6 +63,7 @@ fn measure(_: &Setup) -> Result<Measured> {
     Ok(Measured {
         value: Some(rounds::median(taken_ms)),
         rounds: ROUNDS,
+        doubt: None,
         note: format!("least {least:.1} ms"),
     })
 }

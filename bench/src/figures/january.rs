@@ -26,6 +26,7 @@ fn measure(setup: &Setup) -> Result<Measured> {
         return Ok(Measured {
             value: None,
             rounds: 0,
+            doubt: None,
             note: "build the example first: cargo build --release --example flights".to_owned(),
         });
     };
@@ -49,6 +50,7 @@ fn measure(setup: &Setup) -> Result<Measured> {
     Ok(Measured {
         value: Some(rounds::median(taken_s)),
         rounds: ROUNDS,
+        doubt: None,
         note: "the example as it was last built".to_owned(),
     })
 }

@@ -30,6 +30,7 @@ fn measure(_: &Setup) -> Result<Measured> {
     Ok(Measured {
         value: Some(rounds::wall_us(&taken, CHAIN_LEN)),
         rounds: ROUNDS,
+        doubt: None,
         note: rounds::cpu_note(&taken, CHAIN_LEN),
     })
 }

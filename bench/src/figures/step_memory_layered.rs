@@ -31,6 +31,7 @@ fn measure(_: &Setup) -> Result<Measured> {
     Ok(Measured {
         value: Some(rounds::wall_us(&taken, STEPS)),
         rounds: ROUNDS,
+        doubt: None,
         note: rounds::cpu_note(&taken, STEPS),
     })
 }

@@ -28,6 +28,7 @@ fn measure(setup: &Setup) -> Result<Measured> {
     Ok(Measured {
         value: Some(rounds::median(bytes)),
         rounds: ROUNDS,
+        doubt: None,
         note: "ledger, lineage and inline values".to_owned(),
     })
 }

@@ -276,7 +276,11 @@ mod tests {
 
     #[test]
     fn json_refuses_a_number_that_it_would_turn_into_null() {
-        for value in [Value::new(f64::NAN), Value::new(Some(f32::INFINITY)), Value::new(vec![(1, f64::NEG_INFINITY)])] {
+        for value in [
+            Value::new(f64::NAN),
+            Value::new(Some(f32::INFINITY)),
+            Value::new(vec![(1, f64::NEG_INFINITY)]),
+        ] {
             assert_eq!(Json.encode(&value).unwrap_err().kind(), ErrorKind::Invalid);
             assert!(Bincode.encode(&value).is_ok());
         }

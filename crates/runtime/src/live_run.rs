@@ -357,11 +357,9 @@ impl LiveRun {
         self.publish(&mut core);
     }
 
-    /// Starts nothing more; gives what the workers have.
-    pub(crate) fn drain(&self) -> Vec<Running> {
-        let mut core = self.core();
-        core.stage = Stage::Draining;
-        core.running.values().cloned().collect()
+    /// Starts nothing more.
+    pub(crate) fn drain(&self) {
+        self.core().stage = Stage::Draining;
     }
 
     /// Asks what runs to end, and hears nothing of it any more.

@@ -48,6 +48,8 @@ pub(crate) enum RunMessage {
     GraceOver,
     /// The engine stops: nothing more is started, and the run stays open.
     Drain,
+    /// What runs had its time and is asked to end.
+    DrainLate,
     /// The engine waits no longer for what runs.
     DrainOver,
 }
@@ -142,7 +144,16 @@ impl Actor for RunActor {
                     .await;
                 }
             }
-            RunMessage::Drain => state.drain(&myself),
+            RunMessage::Drain => {
+                live.drain();
+                myself.send_after(live.shared.cancel_grace, || RunMessage::DrainLate);
+            }
+            RunMessage::DrainLate => {
+                for (_, running) in live.running() {
+                    running.cancel.cancel();
+                }
+                myself.send_after(2 * live.shared.cancel_grace, || RunMessage::DrainOver);
+            }
             RunMessage::DrainOver => myself.stop(None),
         }
         state.ask_for_workers(&myself);
@@ -189,18 +200,6 @@ impl RunActorState {
         if self.live.give_up(chunk) {
             drop(self.live.shared.dispatcher.actor.cast(DispatcherMessage::Replace));
         }
-    }
-
-    /// Steps in flight may finish; after the grace they are asked to end, and after that nobody waits for them.
-    fn drain(&self, myself: &ActorRef<RunMessage>) {
-        let grace = self.live.shared.cancel_grace;
-        for running in self.live.drain() {
-            tokio::spawn(async move {
-                tokio::time::sleep(grace).await;
-                running.cancel.cancel();
-            });
-        }
-        myself.send_after(3 * grace, || RunMessage::DrainOver);
     }
 
     /// Asks steps that are overdue to end, and gives up workers whose step does not.

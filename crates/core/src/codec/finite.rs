@@ -82,7 +82,11 @@ impl Serializer for Walk {
     }
 
     fn serialize_f64(self, number: f64) -> Walked {
-        if number.is_finite() { Ok(()) } else { Err(Refusal(format!("JSON has no text for the number {number}"))) }
+        if number.is_finite() {
+            Ok(())
+        } else {
+            Err(Refusal(format!("JSON has no text for the number {number}")))
+        }
     }
 
     fn serialize_some<T: Serialize + ?Sized>(self, value: &T) -> Walked {

@@ -47,7 +47,7 @@ impl Case {
         let pipeline = sketch.build();
         let mut known = BTreeMap::new();
         for (number, (_, node)) in pipeline.graph().nodes().enumerate() {
-            let made = *draw.pick(&[0, 500, 950, 1000]);
+            let made = *draw.pick(&[0, 500, 1000, 1000]);
             for partition in 0..reading.lens[number] {
                 if draw.chance(made) {
                     let code = if draw.chance(800) {
@@ -67,12 +67,13 @@ impl Case {
                 }
             }
         }
+        let selected = *draw.pick(&[1000, 900, 400, 200]);
         let mut some = |share| {
             (0..reading.lens.len())
                 .filter(|_| draw.chance(share))
                 .collect::<BTreeSet<usize>>()
         };
-        let (selected, targets) = (some(900), some(200));
+        let (selected, targets) = (some(selected), some(200));
         let targets = targets.intersection(&selected).copied().collect();
         let force = *draw.pick(&[
             Force::Nothing,
