@@ -308,11 +308,8 @@ impl Random {
             let time = std::time::SystemTime::now().duration_since(std::time::UNIX_EPOCH);
             time.map_or(0, |time| time.as_micros() as u64)
         });
-        writeln!(
-            std::io::stderr(),
-            "to kill at the same moments again: CRASH_SEED={seed}"
-        )
-        .unwrap();
+        let told = format!("to kill at the same moments again: CRASH_SEED={seed}\n");
+        std::io::stderr().write_all(told.as_bytes()).unwrap();
         Self(seed)
     }
 

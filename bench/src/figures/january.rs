@@ -43,8 +43,9 @@ fn measure(setup: &Setup) -> Result<Measured> {
             .status()?;
         taken_s.push(started.elapsed().as_secs_f64());
         if !status.success() {
+            let fix = "build it again: cargo build --release --example flights";
             let went = format!("the flights example ended with {status}");
-            return Err(Error::new(ErrorKind::Internal, went));
+            return Err(Error::new(ErrorKind::Internal, went).fix(fix));
         }
     }
     Ok(Measured {
