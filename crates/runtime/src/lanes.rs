@@ -1,6 +1,6 @@
 //! What the workers of one run share about each planned asset.
 
-use std::collections::HashMap;
+use std::collections::{HashMap, HashSet};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 
@@ -104,6 +104,7 @@ impl LaneOutputs {
 /// Sets up what the workers of a run share.
 pub(crate) fn lane_scopes(run: RunId, plan: &RunPlan, shared: &Shared) -> Result<Vec<Arc<LaneScope>>> {
     let graph = shared.pipeline.graph();
+    let planned_keys: HashSet<_> = plan.assets.iter().map(|planned| &planned.key).collect();
     let mut place = HashMap::new();
     let mut scopes: Vec<Arc<LaneScope>> = Vec::with_capacity(plan.assets.len());
     for planned in &plan.assets {
@@ -122,10 +123,10 @@ pub(crate) fn lane_scopes(run: RunId, plan: &RunPlan, shared: &Shared) -> Result
                 ty: up.output(),
             });
         }
-        let is_read = node.downstream().iter().any(|reader| {
-            let key = graph.node(*reader).key();
-            plan.assets.iter().any(|other| other.key == *key)
-        });
+        let is_read = node
+            .downstream()
+            .iter()
+            .any(|reader| planned_keys.contains(graph.node(*reader).key()));
         place.insert(ix, scopes.len());
         scopes.push(Arc::new(LaneScope {
             scope: Arc::new(RunScope {

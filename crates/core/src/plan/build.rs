@@ -1,5 +1,7 @@
 //! Makes plans, by set algebra over the status of the assets.
 
+use std::collections::HashSet;
+
 use jiff::Timestamp;
 
 use super::{Force, PlannedAsset, Reason, RunPlan, RunRequest};
@@ -51,7 +53,7 @@ impl Planner<'_> {
             .assets
             .iter()
             .map(|key| self.graph.find(key.as_str()))
-            .collect::<Result<Vec<_>>>()?;
+            .collect::<Result<HashSet<_>>>()?;
         let targets = request
             .targets
             .iter()
@@ -125,13 +127,13 @@ impl Planner<'_> {
         Ok(())
     }
 
-    fn forced(&self, force: Force, selected: &[NodeIx], targets: &[NodeIx]) -> Vec<NodeIx> {
+    fn forced(&self, force: Force, selected: &HashSet<NodeIx>, targets: &[NodeIx]) -> HashSet<NodeIx> {
         match force {
-            Force::Nothing => Vec::new(),
-            Force::All => selected.to_vec(),
-            Force::Target => targets.to_vec(),
+            Force::Nothing => HashSet::new(),
+            Force::All => selected.clone(),
+            Force::Target => targets.iter().copied().collect(),
             Force::Downstream => {
-                let mut forced = targets.to_vec();
+                let mut forced: HashSet<_> = targets.iter().copied().collect();
                 for target in targets {
                     forced.extend(self.graph.downstream_of(*target, usize::MAX));
                 }
