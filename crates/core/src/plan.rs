@@ -4,6 +4,7 @@
 //! the versions that are pinned here. Which of the planned steps turn out to be unchanged is found while running.
 
 mod build;
+mod footprint;
 
 use std::collections::BTreeMap;
 use std::fmt;
@@ -16,6 +17,7 @@ use crate::store::Versions;
 use crate::{AssetId, AssetKey, CodeVersion, Error, ErrorKind, Result};
 
 pub use build::{Planner, planned_code_version};
+pub use footprint::Footprint;
 
 /// What somebody asks for.
 #[derive(Debug, Clone, Default, PartialEq, Serialize, Deserialize)]

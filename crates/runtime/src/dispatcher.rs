@@ -6,10 +6,12 @@
 use std::collections::VecDeque;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
+use std::time::Duration;
 
 use flowstone_core::{Result, RunId};
 use ractor::{Actor, ActorProcessingErr, ActorRef};
 use tokio::sync::mpsc;
+use tokio::task::JoinHandle;
 
 use crate::run_actor::RunMessage;
 use crate::worker::{self, Order};
@@ -85,15 +87,24 @@ pub(crate) struct DispatcherHandle {
 
 impl DispatcherHandle {
     /// Starts a dispatcher with its workers below `supervisor`.
-    pub(crate) async fn start(supervisor: &ractor::ActorCell, workers: usize) -> Result<Self, ractor::SpawnErr> {
+    pub(crate) async fn start(
+        supervisor: &ractor::ActorCell,
+        workers: usize,
+        stop_wait_max: Duration,
+    ) -> Result<(Self, JoinHandle<()>), ractor::SpawnErr> {
         let waiting_runs = Arc::new(AtomicUsize::new(0));
-        let arguments = (workers, Arc::clone(&waiting_runs));
-        let (actor, _) = Actor::spawn_linked(None, Dispatcher, arguments, supervisor.clone()).await?;
-        Ok(Self {
+        let arguments = DispatcherArguments {
+            workers,
+            waiting_runs: Arc::clone(&waiting_runs),
+            stop_wait_max,
+        };
+        let (actor, task) = Actor::spawn_linked(None, Dispatcher, arguments, supervisor.clone()).await?;
+        let handle = Self {
             actor,
             workers,
             waiting_runs,
-        })
+        };
+        Ok((handle, task))
     }
 
     /// True when a run waits for a worker, besides the one that asks if it waits itself.
@@ -104,28 +115,45 @@ impl DispatcherHandle {
 
 pub(crate) struct Dispatcher;
 
+pub(crate) struct DispatcherArguments {
+    workers: usize,
+    waiting_runs: Arc<AtomicUsize>,
+    /// How long a stop waits for workers.
+    stop_wait_max: Duration,
+}
+
 pub(crate) struct DispatcherState {
     free: Vec<Worker>,
     wanted: VecDeque<(RunId, ActorRef<RunMessage>, usize)>,
     waiting_runs: Arc<AtomicUsize>,
+    /// The workers that were not given up, so that a stop can wait until they are gone.
+    hired: Vec<(Arc<AtomicBool>, JoinHandle<()>)>,
+    stop_wait_max: Duration,
 }
 
 impl Actor for Dispatcher {
     type Msg = DispatcherMessage;
     type State = DispatcherState;
-    type Arguments = (usize, Arc<AtomicUsize>);
+    type Arguments = DispatcherArguments;
 
     async fn pre_start(
         &self,
         _: ActorRef<DispatcherMessage>,
-        (workers, waiting_runs): (usize, Arc<AtomicUsize>),
+        DispatcherArguments {
+            workers,
+            waiting_runs,
+            stop_wait_max,
+        }: DispatcherArguments,
     ) -> Result<DispatcherState, ActorProcessingErr> {
-        let free = std::iter::repeat_with(hire).take(workers).collect();
-        Ok(DispatcherState {
-            free,
+        let mut state = DispatcherState {
+            free: Vec::with_capacity(workers),
             wanted: VecDeque::new(),
             waiting_runs,
-        })
+            hired: Vec::with_capacity(workers),
+            stop_wait_max,
+        };
+        (0..workers).for_each(|_| state.hire());
+        Ok(state)
     }
 
     async fn handle(
@@ -142,16 +170,40 @@ impl Actor for Dispatcher {
                 }
             }
             DispatcherMessage::Free(worker) => state.free.push(worker),
-            DispatcherMessage::Replace => state.free.push(hire()),
+            DispatcherMessage::Replace => {
+                state.hired.retain(|(given_up, _)| !given_up.load(Ordering::Acquire));
+                state.hire();
+            }
             DispatcherMessage::Forget(run) => state.wanted.retain(|(waiting, ..)| *waiting != run),
         }
         state.hand_out(&myself);
         state.waiting_runs.store(state.wanted.len(), Ordering::Relaxed);
         Ok(())
     }
+
+    /// Workers hold what they have in hand; one that hangs in user code is waited for no longer than it may take to end.
+    async fn post_stop(
+        &self,
+        _: ActorRef<DispatcherMessage>,
+        state: &mut DispatcherState,
+    ) -> Result<(), ActorProcessingErr> {
+        state.free.clear();
+        state.hired.retain(|(given_up, _)| !given_up.load(Ordering::Acquire));
+        let gone = futures::future::join_all(state.hired.drain(..).map(|(_, worker)| worker));
+        drop(tokio::time::timeout(state.stop_wait_max, gone).await);
+        Ok(())
+    }
 }
 
 impl DispatcherState {
+    fn hire(&mut self) {
+        let (orders, inbox) = mpsc::channel(1);
+        let given_up = Arc::new(AtomicBool::new(false));
+        let worker = tokio::spawn(worker::work(inbox));
+        self.hired.push((Arc::clone(&given_up), worker));
+        self.free.push(Worker { orders, given_up });
+    }
+
     /// One worker to each waiting run in turn, while there are any.
     fn hand_out(&mut self, home: &ActorRef<DispatcherMessage>) {
         while !self.wanted.is_empty() {
@@ -166,14 +218,5 @@ impl DispatcherState {
                 self.wanted.push_back((run, actor, count - 1));
             }
         }
-    }
-}
-
-fn hire() -> Worker {
-    let (orders, inbox) = mpsc::channel(1);
-    tokio::spawn(worker::work(inbox));
-    Worker {
-        orders,
-        given_up: Arc::new(AtomicBool::new(false)),
     }
 }

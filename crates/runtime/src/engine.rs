@@ -14,6 +14,7 @@ use flowstone_core::{AssetId, AssetKey, AssetValue, Error, ErrorKind, Result, Re
 use ractor::rpc::CallResult;
 use ractor::{Actor, ActorRef};
 use tokio::sync::oneshot;
+use tokio::task::JoinHandle;
 
 use crate::dispatcher::DispatcherHandle;
 use crate::handle::{FailedStep, RunHandle, RunReport};
@@ -134,6 +135,8 @@ fn unknown_asset() -> AssetKey {
 pub struct Engine {
     shared: Arc<Shared>,
     supervisor: ActorRef<SupervisorMessage>,
+    /// The supervisor's task; it ends when everything below it has.
+    task: Option<JoinHandle<()>>,
     recovered: Vec<RunHandle>,
 }
 
@@ -158,11 +161,12 @@ impl Engine {
             options,
             started,
         };
-        let (supervisor, _) = Actor::spawn(None, Supervisor, arguments).await.map_err(not_started)?;
+        let (supervisor, task) = Actor::spawn(None, Supervisor, arguments).await.map_err(not_started)?;
         let shared = ready.await.map_err(not_started)?;
         let mut engine = Self {
             shared,
             supervisor,
+            task: Some(task),
             recovered: Vec::new(),
         };
         engine.recovered = engine.call(|answer| SupervisorMessage::Recover { answer }).await?;
@@ -264,14 +268,18 @@ impl Engine {
     }
 
     /// Stops: nothing more is started, steps in flight get the grace to end, runs that are open stay open. Returns when
-    /// everything that ended is on disk.
+    /// everything that ended is on disk and nothing of this engine holds the store any more, but for the handles of runs
+    /// that the caller has kept, and for user code that hangs.
     ///
     /// # Errors
     /// What the store says.
-    pub async fn shutdown(self) -> Result<()> {
+    pub async fn shutdown(mut self) -> Result<()> {
         let drained = self.call(|answer| SupervisorMessage::Drain { answer }).await;
-        // A stop that was asked for already is what we want too.
-        drop(self.supervisor.stop_and_wait(None, None).await);
+        self.supervisor.stop(None);
+        if let Some(task) = self.task.take() {
+            // However it ended: what it held is gone with it.
+            drop(task.await);
+        }
         drained
     }
 

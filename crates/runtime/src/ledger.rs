@@ -129,6 +129,13 @@ impl Actor for Ledger {
         });
         Ok(LedgerState(writer))
     }
+
+    /// Whoever waits for this actor finds that the task does not hold the store any more.
+    async fn post_stop(&self, _: ActorRef<()>, state: &mut LedgerState) -> Result<(), ActorProcessingErr> {
+        state.0.abort();
+        drop((&mut state.0).await);
+        Ok(())
+    }
 }
 
 impl Drop for LedgerState {

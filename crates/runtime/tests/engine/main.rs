@@ -9,4 +9,5 @@ mod recovering;
 mod refusing;
 mod sharing;
 mod sizes;
+mod stopping;
 mod support;

@@ -1,4 +1,6 @@
-//! Decision records are numbered without a gap, and the index lists them all.
+//! Every decision record has a number of its own, and the index lists them all.
+//!
+//! Gaps are fine: a number that was set aside and not used is not given out again.
 
 use std::path::Path;
 
@@ -31,22 +33,22 @@ pub(crate) fn check(files: &[TextFile]) -> Vec<Complaint> {
     complaints
 }
 
-/// `names` are in order, so each number is the one before it plus one.
+/// `names` are in order, so each number must be greater than the one before it.
 fn misnumbered(names: &[&str]) -> Vec<Complaint> {
     let mut complaints = Vec::new();
     let mut due = 0;
     for name in names {
         let number = number(name);
-        if number != Some(due) {
-            let fix = format!("call it `{due:04}-<title>.md`");
+        if number.is_none_or(|number| number < due) {
+            let fix = format!("call it `<number>-<title>.md`, {due:04} or a later number that is free");
             complaints.push(Complaint::new(
                 &Path::new(FOLDER).join(name),
                 1,
-                format!("{due:04} is due here"),
+                "its name has no number of its own",
                 fix,
             ));
         }
-        due = number.unwrap_or(due) + 1;
+        due = number.map_or(due, |number| number + 1);
     }
     complaints
 }

@@ -37,6 +37,8 @@ pub(crate) fn read(root: &Path) -> (Vec<TextFile>, Vec<Complaint>) {
             let path = folder.join(&entry.name);
             match entry.kind {
                 Kind::Folder if belongs(&root.join(&path), &entry.name) => folders.push(path),
+                // In a second work tree of git this is a file that names the first one.
+                Kind::File if entry.name == ".git" => {}
                 Kind::File => match fs::read(root.join(&path)) {
                     Ok(bytes) => files.extend(String::from_utf8(bytes).ok().map(|text| TextFile { path, text })),
                     Err(error) => complaints.push(unreadable(&path, &error)),

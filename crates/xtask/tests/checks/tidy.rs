@@ -257,15 +257,22 @@ fn a_dev_dependency_by_path_alone_is_fine() {
 }
 
 #[test]
-fn a_gap_between_records_is_refused() {
+fn a_number_that_was_not_used_is_no_complaint() {
     let sample = Sample::new().with("docs/adr/0003-third.md", "# 0003\n").with(
         "docs/adr/README.md",
         "[t](0000-template.md)\n[f](0001-first.md)\n[x](0003-third.md)\n",
     );
 
+    assert_eq!(check(sample.root()), []);
+}
+
+#[test]
+fn a_record_without_a_number_is_refused() {
+    let sample = Sample::new().with("docs/adr/third.md", "# third\n");
+
     let complaints = check(sample.root());
 
-    assert_complains(&complaints, "docs/adr/0003-third.md:1", "0002 is due here");
+    assert_complains(&complaints, "docs/adr/third.md:1", "its name has no number of its own");
 }
 
 #[test]
@@ -277,7 +284,11 @@ fn two_records_of_one_number_are_refused() {
 
     let complaints = check(sample.root());
 
-    assert_complains(&complaints, "docs/adr/0001-other.md:1", "0002 is due here");
+    assert_complains(
+        &complaints,
+        "docs/adr/0001-other.md:1",
+        "its name has no number of its own",
+    );
 }
 
 #[test]

@@ -1,0 +1,148 @@
+//! Takes requests in and lets runs begin: at once, or when nobody ahead would be disturbed any more.
+
+use flowstone_core::plan::{Footprint, RunPlan, RunRequest};
+use flowstone_core::run::{RunCounts, RunMachine, RunState};
+use flowstone_core::store::{Record, RunRow};
+use flowstone_core::{Error, ErrorKind, Result, RunId};
+use tracing::{info, warn};
+
+use super::{Beginning, Progress, SupervisorState, progress_of};
+use crate::handle::{RunHandle, RunProgress};
+
+/// A run that waits for its turn.
+pub(super) struct Waiting {
+    pub(super) run: RunId,
+    pub(super) request: RunRequest,
+    pub(super) progress: Progress,
+    /// What it would touch, as of when it was planned last.
+    pub(super) footprint: Footprint,
+}
+
+impl SupervisorState {
+    pub(super) async fn submit(&mut self, request: RunRequest) -> Result<RunHandle> {
+        if self.draining.is_some() {
+            return Err(Error::new(ErrorKind::Cancelled, "the engine is stopping").code("engine_stopped"));
+        }
+        if let Some(key) = &request.idempotency_key
+            && let Some(row) = self.shared.store.run_by_key(key).await?
+        {
+            return Ok(self.find(row.run).unwrap_or_else(|| self.ended(&row)));
+        }
+        // Whatever is wrong with the request is said before anything is written.
+        let plan = self.shared.plan(&request).await?;
+        let run = RunId(uuid::Uuid::now_v7());
+        let now = self.shared.clock.now();
+        let created = Record::RunCreated(RunRow {
+            run,
+            pipeline: self.shared.pipeline.name().to_owned(),
+            idempotency_key: request.idempotency_key.clone(),
+            request: request.encode()?,
+            plan: None,
+            state: RunState::Queued,
+            created_at: now,
+            moved_at: now,
+            counts: RunCounts::default(),
+            error: None,
+        });
+        let progress = progress_of(RunState::Queued, RunCounts::default());
+        let handle = self.handle_of(run, &progress);
+        let footprint = self.footprint(&plan);
+        if self.may_begin(&footprint, self.waiting.len()) {
+            self.begin(run, plan, progress, vec![created]).await?;
+        } else {
+            self.shared.ledger.commit(vec![created]).await?;
+            info!(run_id = %run, "run waits for another one");
+            self.waiting.push(Waiting {
+                run,
+                request,
+                progress,
+                footprint,
+            });
+        }
+        Ok(handle)
+    }
+
+    /// Starts a planned run; its records are on disk before its actor exists.
+    async fn begin(&mut self, run: RunId, plan: RunPlan, progress: Progress, mut records: Vec<Record>) -> Result<()> {
+        let machine = RunMachine::new(run, &plan, self.shared.pipeline.graph(), &self.shared.ids)?;
+        let counts = machine.counts();
+        records.push(Record::RunPlanned {
+            run,
+            plan: plan.encode()?,
+        });
+        let at = self.shared.clock.now();
+        records.push(Record::RunMoved {
+            run,
+            to: RunState::Running,
+            at,
+            counts,
+            error: None,
+        });
+        self.shared.ledger.commit(records).await?;
+        progress.send_replace(RunProgress {
+            state: RunState::Running,
+            counts,
+        });
+        self.spawn(Beginning {
+            machine,
+            plan,
+            first: Vec::new(),
+            progress,
+            restarts: 0,
+        })
+        .await
+    }
+
+    /// Whether a run with this footprint may begin, as one that waits behind the first `ahead` of those that wait.
+    fn may_begin(&self, footprint: &Footprint, ahead: usize) -> bool {
+        let active = self.active.values().map(|active| &active.footprint);
+        let waiting = self.waiting[..ahead].iter().map(|waiting| &waiting.footprint);
+        footprint.may_begin(active.chain(waiting))
+    }
+
+    /// Lets every waiting run begin that may, in the order in which they were asked for.
+    pub(super) async fn admit(&mut self) {
+        let mut place = 0;
+        while self.draining.is_none() && place < self.waiting.len() {
+            if !self.may_begin(&self.waiting[place].footprint, place) {
+                place += 1;
+                continue;
+            }
+            // Those that it waited for may have made what it wanted.
+            let planned = self.shared.plan(&self.waiting[place].request).await;
+            if let Ok(plan) = &planned {
+                let footprint = self.footprint(plan);
+                let is_still_free = self.may_begin(&footprint, place);
+                self.waiting[place].footprint = footprint;
+                if !is_still_free {
+                    place += 1;
+                    continue;
+                }
+            }
+            let Waiting { run, progress, .. } = self.waiting.remove(place);
+            let began = match planned {
+                Ok(plan) => self.begin(run, plan, Progress::clone(&progress), Vec::new()).await,
+                Err(error) => Err(error),
+            };
+            if let Err(error) = began {
+                self.fail(run, &progress, &error).await;
+            }
+        }
+    }
+
+    /// Ends a run that could not be started or resumed.
+    pub(super) async fn fail(&self, run: RunId, progress: &Progress, error: &Error) {
+        warn!(run_id = %run, %error, "run could not go on");
+        let failed = self.move_run(
+            run,
+            RunState::Failed,
+            RunCounts::default(),
+            Some(error.to_record()),
+            progress,
+        );
+        if let Err(error) = failed.await {
+            // The next start takes it up again.
+            warn!(run_id = %run, %error, "and that could not be written down");
+        }
+    }
+}

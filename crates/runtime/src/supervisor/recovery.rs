@@ -1,0 +1,111 @@
+//! Takes up runs where the store has them: after a start, and when the actor of one died.
+
+use std::collections::HashMap;
+
+use flowstone_core::Result;
+use flowstone_core::plan::{RunPlan, RunRequest};
+use flowstone_core::run::{Recorded, RunMachine, RunState};
+use flowstone_core::store::{RunFilter, RunRow};
+use flowstone_core::{RunId, store::Store};
+use tracing::{error, info};
+
+use super::{Beginning, Progress, SupervisorState, Waiting, progress_of};
+use crate::handle::{RunHandle, RunProgress};
+
+/// How often the actor of one run is put back before the run is left for the next start.
+const RESTARTS_MAX: u32 = 3;
+/// The most runs that are taken up at a start.
+const RECOVERED_MAX: usize = 10_000;
+
+impl SupervisorState {
+    pub(super) async fn recover(&mut self) -> Result<Vec<RunHandle>> {
+        let mut handles = Vec::new();
+        for row in self.shared.store.runs(RunFilter::Open, RECOVERED_MAX).await? {
+            let progress = progress_of(row.state, row.counts);
+            handles.push(self.handle_of(row.run, &progress));
+            if let Err(error) = self.take_up(&row, &progress, 0).await {
+                self.fail(row.run, &progress, &error).await;
+            }
+        }
+        self.admit().await;
+        Ok(handles)
+    }
+
+    /// Takes up an open run where the store has it.
+    async fn take_up(&mut self, row: &RunRow, progress: &Progress, restarts: u32) -> Result<()> {
+        let run = row.run;
+        if row.state == RunState::Cancelling {
+            let counts = row.counts.with_rest_cancelled();
+            return self.move_run(run, RunState::Cancelled, counts, None, progress).await;
+        }
+        let Some(plan) = &row.plan else {
+            let request = RunRequest::decode(&row.request)?;
+            let footprint = self.footprint(&self.shared.plan(&request).await?);
+            self.waiting.push(Waiting {
+                run,
+                request,
+                progress: Progress::clone(progress),
+                footprint,
+            });
+            return Ok(());
+        };
+        let plan = RunPlan::decode(plan)?;
+        let recorded = recorded(&*self.shared.store, run, &plan).await?;
+        let (graph, ids) = (self.shared.pipeline.graph(), &self.shared.ids);
+        let (machine, first) = RunMachine::recover(run, &plan, graph, ids, &recorded, self.shared.clock.now())?;
+        info!(run_id = %run, left = machine.counts().total - machine.counts().ended(), "run goes on");
+        progress.send_replace(RunProgress {
+            state: RunState::Running,
+            counts: machine.counts(),
+        });
+        self.spawn(Beginning {
+            machine,
+            plan,
+            first,
+            progress: Progress::clone(progress),
+            restarts,
+        })
+        .await
+    }
+
+    /// Puts back the actor of a run that died, from the store.
+    pub(super) async fn put_back(&mut self, run: RunId, reason: &str) {
+        let Some(died) = self.active.remove(&run) else { return };
+        error!(run_id = %run, reason, "the actor of a run died");
+        if died.restarts >= RESTARTS_MAX || self.draining.is_some() || self.shared.ledger.failure().borrow().is_some() {
+            // Its watchers hear by the closed channel; the next start takes it up again.
+            return;
+        }
+        // What it had queued counts too.
+        if self.shared.ledger.commit(Vec::new()).await.is_err() {
+            return;
+        }
+        let row = match self.shared.store.run(run).await {
+            Ok(Some(row)) if row.state.is_terminal() => {
+                died.progress.send_replace(RunProgress {
+                    state: row.state,
+                    counts: row.counts,
+                });
+                return;
+            }
+            Ok(Some(row)) => row,
+            _ => return,
+        };
+        if let Err(error) = self.take_up(&row, &died.progress, died.restarts + 1).await {
+            self.fail(run, &died.progress, &error).await;
+        }
+    }
+}
+
+/// What the store has of a run.
+async fn recorded(store: &dyn Store, run: RunId, plan: &RunPlan) -> Result<Recorded> {
+    let mut recorded = Recorded {
+        chunks: store.chunks(run).await?,
+        failures: store.failures(run).await?,
+        stale: HashMap::new(),
+    };
+    for planned in &plan.assets {
+        recorded.stale.insert(planned.id, store.status(planned.id).await?.stale);
+    }
+    Ok(recorded)
+}
