@@ -5,6 +5,7 @@
 //! what it is told.
 
 mod record;
+mod refused;
 mod status;
 
 use std::collections::BTreeMap;
@@ -18,6 +19,7 @@ pub use record::{
     ChunkClaim, ChunkProgress, ChunkRow, ChunkState, Event, EventKind, LineageInput, Materialization, Record, RunRow,
     StepFailure,
 };
+pub use refused::RefusedRuns;
 pub use status::{AssetStatus, HeadSet, Versions};
 
 /// An asset as the store knows it.
@@ -57,10 +59,13 @@ pub struct StoreStats {
 /// * `commit` is atomic over all its records and durable when it returns `Ok`, power loss included (an in-memory store
 ///   is durable until it is dropped, and says so by [`is_durable`](Self::is_durable));
 /// * records take effect in the order given, and a reader sees all of a commit or nothing;
-/// * a chunk's records carry its fence: a claim must raise it, progress must match it, else that record and only that
-///   record is refused with `Fenced`, moves nothing, and the others of the group are committed;
+/// * a chunk's records carry its fence: a claim must raise it, progress must match it, else that record is refused with
+///   `Fenced` and moves nothing;
 /// * a materialization's version must be greater than the head's, else its record is refused with `Conflict` in the
 ///   same way;
+/// * a record that names an asset or a run that does not exist is refused with `NotFound` in the same way;
+/// * what follows of the same run in the group is refused too, with the same kind (see [`RefusedRuns`]): whoever wrote it
+///   did not know that. Records of other runs are committed;
 /// * status sets (see [`AssetStatus`]) change in the commit that carries their cause;
 /// * ids of assets are dense, never reused and never change;
 /// * any text round-trips.

@@ -3,13 +3,14 @@
 //! Senders queue records in order and go on; who needs to know that they are on disk asks for a receipt. When the store
 //! fails for good, nothing more is committed, and everybody who waits is told.
 
+use std::collections::HashSet;
 use std::sync::Arc;
 use std::time::Duration;
 
 use flowstone_core::run::RunState;
 use flowstone_core::store::{Record, Store};
 use flowstone_core::{Error, ErrorClass, ErrorKind, ErrorRecord, Result};
-use ractor::{Actor, ActorProcessingErr, ActorRef};
+use ractor::{Actor, ActorId, ActorProcessingErr, ActorRef};
 use tokio::sync::{mpsc, oneshot, watch};
 use tokio::task::JoinHandle;
 use tracing::{error, warn};
@@ -147,7 +148,9 @@ impl Drop for LedgerState {
 async fn write(store: &dyn Store, mut queue: mpsc::Receiver<Entry>, failure: &watch::Sender<Option<ErrorRecord>>) {
     let mut group = Vec::with_capacity(GROUP_LEN_MAX);
     let mut records = Vec::new();
+    let mut refused = RefusedActors::default();
     while queue.recv_many(&mut group, GROUP_LEN_MAX).await > 0 {
+        refused.drop_late(&mut group);
         records.clear();
         let mut ends = Vec::with_capacity(group.len());
         for entry in &mut group {
@@ -161,6 +164,7 @@ async fn write(store: &dyn Store, mut queue: mpsc::Receiver<Entry>, failure: &wa
                 for (entry, end) in group.drain(..).zip(ends) {
                     let verdict = verdicts.by_ref().take(end - start).fold(Ok(()), Result::and);
                     start = end;
+                    refused.note(&entry, &verdict);
                     tell(entry, verdict);
                 }
             }
@@ -177,6 +181,30 @@ async fn write(store: &dyn Store, mut queue: mpsc::Receiver<Entry>, failure: &wa
                 }
                 return;
             }
+        }
+    }
+}
+
+/// The actors of runs of which a record was refused: what else they had queued rests on it and is dropped. The actor ends
+/// when it hears of the refusal, and its run goes on with another from what is on disk.
+#[derive(Default)]
+struct RefusedActors(HashSet<ActorId>);
+
+impl RefusedActors {
+    fn note(&mut self, entry: &Entry, verdict: &Result<()>) {
+        if let (Err(_), Some(run)) = (verdict, &entry.run) {
+            self.0.insert(run.get_id());
+        }
+    }
+
+    fn drop_late(&self, group: &mut Vec<Entry>) {
+        if self.0.is_empty() {
+            return;
+        }
+        let is_late = |entry: &mut Entry| entry.run.as_ref().is_some_and(|run| self.0.contains(&run.get_id()));
+        for entry in group.extract_if(.., is_late) {
+            let why = Error::new(ErrorKind::Fenced, "an earlier record of this run was refused").code("run_refused");
+            tell(entry, Err(why));
         }
     }
 }

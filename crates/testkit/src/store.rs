@@ -29,7 +29,8 @@ pub use chunks::{
 };
 pub use commit::{
     a_group_is_seen_whole, a_refused_record_leaves_the_others, an_empty_group_is_nothing, many_may_commit_at_once,
-    records_take_effect_in_order,
+    records_take_effect_in_order, what_follows_a_refused_record_of_a_run_is_refused,
+    what_names_an_unknown_asset_or_run_is_refused,
 };
 pub use durable::what_was_committed_survives_reopening;
 pub use events::{a_refused_record_leaves_no_event, events_tell_what_was_committed_in_order};
@@ -154,7 +155,9 @@ macro_rules! store_conformance {
             the_last_partition_is_like_any_other
             uses_are_found_by_what_was_read
             versions_only_grow
+            what_follows_a_refused_record_of_a_run_is_refused
             what_is_made_or_unchanged_is_not_stale
+            what_names_an_unknown_asset_or_run_is_refused
             what_was_committed_survives_reopening
         }
     };

@@ -1,6 +1,6 @@
 //! The store's rules, stated over maps.
 
-use std::collections::{BTreeMap, HashMap};
+use std::collections::{BTreeMap, HashMap, HashSet};
 use std::sync::{Mutex, MutexGuard, PoisonError};
 
 use async_trait::async_trait;
@@ -9,7 +9,7 @@ use jiff::Timestamp;
 use crate::partition::{PartitionSet, PartitionSpace};
 use crate::store::{
     AssetRow, AssetStatus, ChunkClaim, ChunkProgress, ChunkRow, ChunkState, Event, EventKind, HeadSet, LineageInput,
-    Materialization, Record, RunFilter, RunRow, StepFailure, Store, StoreStats,
+    Materialization, Record, RefusedRuns, RunFilter, RunRow, StepFailure, Store, StoreStats,
 };
 use crate::{AssetId, AssetKey, ChunkNo, Error, ErrorKind, Result, RunId, Version};
 
@@ -91,7 +91,16 @@ impl Kept {
             .ok_or_else(|| Error::new(ErrorKind::NotFound, format!("there is no run {run}")))
     }
 
+    fn known(&self, asset: AssetId) -> Result<()> {
+        if (asset.0 as usize) < self.assets.len() {
+            return Ok(());
+        }
+        Err(Error::new(ErrorKind::NotFound, "it was never declared").about(format!("asset {asset}")))
+    }
+
     fn claim(&mut self, claim: &ChunkClaim) -> Result<()> {
+        self.run_mut(claim.run)?;
+        self.known(claim.asset)?;
         let key = (claim.run, claim.asset, claim.chunk);
         if let Some(row) = self.chunks.get_mut(&key) {
             if claim.fence <= row.claim.fence {
@@ -118,15 +127,7 @@ impl Kept {
             Some(row) if row.claim.fence == progress.fence && row.state == ChunkState::Running => {}
             _ => return Err(fenced(progress.chunk)),
         }
-        for made in &progress.materialized {
-            if self.head_version(made.asset, made.partition) >= made.version {
-                let (partition, version) = (made.partition, made.version);
-                return Err(Error::new(
-                    ErrorKind::Conflict,
-                    format!("partition {partition} has version {version} or a later one already"),
-                ));
-            }
-        }
+        self.check(progress)?;
         let made: PartitionSet = progress.materialized.iter().map(|made| made.partition).collect();
         let row = self.chunks.get_mut(&key).expect("the row was found above");
         row.state = progress.state;
@@ -168,6 +169,29 @@ impl Kept {
             self.failures.entry(progress.run).or_default().push(failure.clone());
         }
         Ok(())
+    }
+
+    /// Refuses what must not be kept, before anything of it is.
+    fn check(&self, progress: &ChunkProgress) -> Result<()> {
+        let mut places = HashSet::new();
+        for made in &progress.materialized {
+            self.known(made.asset)?;
+            let is_second = !places.insert((made.asset, made.partition));
+            if is_second || self.head_version(made.asset, made.partition) >= made.version {
+                let (partition, version) = (made.partition, made.version);
+                return Err(Error::new(
+                    ErrorKind::Conflict,
+                    format!("partition {partition} has version {version} or a later one already"),
+                ));
+            }
+        }
+        let inputs = progress.inputs.iter().flat_map(|input| [input.asset, input.upstream]);
+        let failed = progress.failed.iter().map(|failure| failure.asset);
+        let outdated = progress.outdated.iter().map(|(asset, _)| *asset);
+        inputs
+            .chain(failed)
+            .chain(outdated)
+            .try_for_each(|asset| self.known(asset))
     }
 
     /// Keeps the status sets in step.
@@ -269,7 +293,11 @@ impl Store for MemoryStore {
 
     async fn commit(&self, records: &[Record]) -> Result<Vec<Result<()>>> {
         let mut kept = self.kept();
-        Ok(records.iter().map(|record| kept.apply(record)).collect())
+        let mut refused = RefusedRuns::default();
+        let verdicts = records
+            .iter()
+            .map(|record| refused.judge(record, || kept.apply(record)));
+        Ok(verdicts.collect())
     }
 
     async fn status(&self, asset: AssetId) -> Result<AssetStatus> {

@@ -40,6 +40,18 @@ pub enum Record {
     ChunkProgress(ChunkProgress),
 }
 
+impl Record {
+    /// The run that this is about.
+    pub const fn run(&self) -> RunId {
+        match self {
+            Self::RunCreated(row) => row.run,
+            Self::RunPlanned { run, .. } | Self::RunMoved { run, .. } => *run,
+            Self::ChunkClaimed(claim) => claim.run,
+            Self::ChunkProgress(progress) => progress.run,
+        }
+    }
+}
+
 /// A run as stored.
 #[derive(Debug, Clone, PartialEq)]
 pub struct RunRow {

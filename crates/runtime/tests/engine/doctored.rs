@@ -6,8 +6,8 @@ use async_trait::async_trait;
 use flowstone_core::memory::MemoryStore;
 use flowstone_core::partition::{PartitionSet, PartitionSpace};
 use flowstone_core::store::{
-    AssetRow, AssetStatus, ChunkRow, Event, LineageInput, Materialization, Record, RunFilter, RunRow, StepFailure,
-    Store, StoreStats,
+    AssetRow, AssetStatus, ChunkRow, Event, LineageInput, Materialization, Record, RefusedRuns, RunFilter, RunRow,
+    StepFailure, Store, StoreStats,
 };
 use flowstone_core::{AssetId, AssetKey, Error, ErrorKind, Result, RunId, Version};
 use tokio::sync::watch;
@@ -16,8 +16,10 @@ use tokio::sync::watch;
 #[derive(Clone, Copy, PartialEq, Eq)]
 pub(crate) enum Fate {
     Taken,
-    /// It alone is refused.
+    /// It is refused, and with it what follows of its run in the group.
     Refused,
+    /// Its group waits until the store is released, and then it is refused.
+    HeldAndRefused,
     /// Its group fails, in this way.
     Fails(ErrorKind),
     /// Its group waits until the store is released.
@@ -70,7 +72,10 @@ pub(crate) fn is_claim(record: &Record) -> bool {
 impl Store for Doctored {
     async fn commit(&self, records: &[Record]) -> Result<Vec<Result<()>>> {
         let fates: Vec<_> = records.iter().map(&self.fate).collect();
-        if fates.contains(&Fate::Held) {
+        if fates
+            .iter()
+            .any(|fate| matches!(fate, Fate::Held | Fate::HeldAndRefused))
+        {
             self.is_holding.send_replace(true);
             self.is_released
                 .subscribe()
@@ -83,13 +88,18 @@ impl Store for Doctored {
                 return Err(Error::new(*kind, "the disk is on fire"));
             }
         }
+        let mut refused = RefusedRuns::default();
         let mut verdicts = Vec::new();
         for (record, fate) in records.iter().zip(fates) {
-            if fate == Fate::Refused {
-                verdicts.push(Err(Error::new(ErrorKind::Conflict, "it was refused")));
-            } else {
-                verdicts.append(&mut self.inner.commit(std::slice::from_ref(record)).await?);
-            }
+            let own = match fate {
+                Fate::Refused | Fate::HeldAndRefused => Err(Error::new(ErrorKind::Conflict, "it was refused")),
+                _ => Ok(()),
+            };
+            let verdict = match refused.judge(record, || own) {
+                Ok(()) => self.inner.commit(std::slice::from_ref(record)).await?.remove(0),
+                refused => refused,
+            };
+            verdicts.push(verdict);
         }
         Ok(verdicts)
     }

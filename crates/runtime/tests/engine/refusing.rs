@@ -4,12 +4,12 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicU32, Ordering};
 
 use flowstone_core::ErrorKind;
-use flowstone_core::asset::{Asset, In};
+use flowstone_core::asset::{Asset, AssetContext, In};
 use flowstone_core::run::RunState;
 use flowstone_core::store::Record;
 
 use crate::doctored::{Doctored, Fate, is_claim, is_progress};
-use crate::support::{Count, Gate, all_of, engine_on, forced, numbered, within};
+use crate::support::{Count, GRACE, Gate, all_of, engine_on, forced, numbered, within};
 
 fn counting(name: &str, count: &Count) -> Asset {
     let count = count.clone();
@@ -158,6 +158,44 @@ async fn a_run_whose_record_was_refused_is_rebuilt_from_the_store() {
         }
         within(engine.shutdown()).await.unwrap();
     }
+}
+
+/// The last progress of a run comes, with its end, while an earlier one is on its way to be refused.
+#[tokio::test(start_paused = true)]
+async fn what_was_queued_behind_a_refused_record_is_not_recorded() {
+    let refusals = AtomicU32::new(0);
+    let store = Doctored::new(move |record| {
+        if is_progress(record) && refusals.fetch_add(1, Ordering::SeqCst) == 0 {
+            return Fate::HeldAndRefused;
+        }
+        Fate::Taken
+    });
+    let gate = Gate::new();
+    let waiting = gate.clone();
+    let steps = Asset::new("steps")
+        .partitions(numbered(2))
+        .run(move |context: AssetContext| {
+            let gate = waiting.clone();
+            async move {
+                if context.partition_label() == "1" && context.attempt() == 1 {
+                    gate.pass().await;
+                }
+                1_i64
+            }
+        });
+    let engine = engine_on(Arc::clone(&store) as _, 2, [steps]).await;
+    let run = engine.submit(all_of(&["steps"])).await.unwrap();
+    within(store.holds()).await;
+    gate.let_through(9);
+    // By then the other step has ended, and the end of the run waits behind the refused record.
+    tokio::time::sleep(GRACE).await;
+    store.release();
+
+    let report = within(run.wait()).await.unwrap();
+
+    assert_eq!((report.state, report.counts.succeeded), (RunState::Succeeded, 2));
+    let status = engine.store().status(engine.asset_ids()[0]).await.unwrap();
+    assert_eq!(status.materialized().len(), 2, "a run succeeded without its values");
 }
 
 #[tokio::test]

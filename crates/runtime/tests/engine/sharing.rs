@@ -7,8 +7,8 @@ use flowstone_core::asset::{Asset, In};
 use flowstone_core::io::Address;
 use flowstone_core::partition::PartitionSet;
 use flowstone_core::plan::{Force, RunRequest};
-use flowstone_core::run::RunState;
-use flowstone_core::store::{ChunkClaim, ChunkProgress, ChunkState, Materialization, Record};
+use flowstone_core::run::{RunCounts, RunState};
+use flowstone_core::store::{ChunkClaim, ChunkProgress, ChunkState, Materialization, Record, RunRow};
 use flowstone_core::{ChunkNo, Fence, RunId, Version};
 use flowstone_runtime::Engine;
 
@@ -202,7 +202,23 @@ async fn another_process_makes_version_2_of(engine: &Engine, asset: &str) {
         state: ChunkState::Ended,
         at,
     };
-    let records = [Record::ChunkClaimed(claim), Record::ChunkProgress(progress)];
+    let created = RunRow {
+        run,
+        pipeline: "another".to_owned(),
+        idempotency_key: None,
+        request: Default::default(),
+        plan: None,
+        state: RunState::Running,
+        created_at: at,
+        moved_at: at,
+        counts: RunCounts::default(),
+        error: None,
+    };
+    let records = [
+        Record::RunCreated(created),
+        Record::ChunkClaimed(claim),
+        Record::ChunkProgress(progress),
+    ];
     for verdict in engine.store().commit(&records).await.unwrap() {
         verdict.unwrap();
     }

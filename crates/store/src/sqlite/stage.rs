@@ -12,7 +12,7 @@ use std::collections::{BTreeMap, HashMap, HashSet};
 use bytes::Bytes;
 use flowstone_core::partition::PartitionSet;
 use flowstone_core::run::{RunCounts, RunState};
-use flowstone_core::store::{ChunkRow, LineageInput, Materialization, Record, RunRow, StepFailure};
+use flowstone_core::store::{ChunkRow, LineageInput, Materialization, Record, RefusedRuns, RunRow, StepFailure};
 use flowstone_core::{AssetId, CodeVersion, Error, ErrorKind, ErrorRecord, Result, RunId};
 use jiff::Timestamp;
 
@@ -86,7 +86,11 @@ pub(super) fn stage<'r>(
         staged: Staged::default(),
         run_next: cache.run_next,
     };
-    let verdicts = records.iter().map(|record| stage.apply(record)).collect();
+    let mut refused = RefusedRuns::default();
+    let verdicts = records
+        .iter()
+        .map(|record| refused.judge(record, || stage.apply(record)));
+    let verdicts = verdicts.collect();
     (stage.staged, verdicts)
 }
 
