@@ -1,14 +1,19 @@
 //! Tests for those who extend Flowstone or build on it.
 //!
 //! A store or an IO manager adopts its conformance suite with one line, [`store_conformance!`] or [`io_conformance!`],
-//! and gets one named test for each promise of its trait. Time is moved by hand with [`ManualClock`]. Nothing here
-//! decides what the promises are: they stand in the docs of the traits.
+//! and gets one named test for each promise of its trait. Time is moved by hand with [`ManualClock`]. The engine's
+//! decisions are played under seeded faults by [`simulation`]. Nothing here decides what the promises are: they stand in
+//! the docs of the traits.
 
 mod clock;
+mod draw;
 pub mod io;
+pub mod simulation;
+pub mod sketch;
 pub mod store;
 
 pub use clock::ManualClock;
+pub use draw::Draw;
 
 /// Runs one test of a suite to its end, on a runtime of its own.
 #[doc(hidden)]

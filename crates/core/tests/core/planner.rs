@@ -8,11 +8,10 @@ use flowstone_core::partition::{PartitionSelector, PartitionSet, PartitionSpace}
 use flowstone_core::plan::{Force, Planner, Reason, RunPlan, RunRequest};
 use flowstone_core::store::{AssetStatus, HeadSet};
 use flowstone_core::{AssetId, AssetKey, CodeVersion, Result, Version};
+use flowstone_testkit::Draw;
+use flowstone_testkit::sketch::{Key, Reading, Sketch, name, now};
 use jiff::Timestamp;
 use proptest::prelude::*;
-
-use crate::draw::Draw;
-use crate::sketch::{Key, Reading, Sketch, name, now};
 
 /// The day that is asked for where not everything is.
 const DAY: &str = "2024-02-26";

@@ -6,9 +6,8 @@ use flowstone_core::pipeline::Pipeline;
 use flowstone_core::plan::{Planner, RunConfig, RunPlan, RunRequest};
 use flowstone_core::store::AssetStatus;
 use flowstone_core::{AssetId, AssetKey, ErrorKind, Result};
+use flowstone_testkit::sketch::now;
 use insta::assert_snapshot;
-
-use crate::sketch::now;
 
 /// `numbers` without partitions, `days` from it, and `total`, which takes a configuration.
 fn small() -> Pipeline {

@@ -5,7 +5,7 @@
 
 use std::path::Path;
 
-use super::table::{BENCH, LAYERS, Layer, OWNERSHIPS, TEST_ONLY};
+use super::table::{BENCH, LAYERS, Layer, OWNERSHIPS, TEST_ONLY, TRIED_WITH};
 use crate::Complaint;
 use crate::manifest::{Dependency, DependencyKind, Manifest, Manifests, Package};
 
@@ -94,8 +94,9 @@ fn misplaced(manifest: &Manifest, package: &Package, layer: &Layer) -> Option<Co
 
 fn crossed_layer(manifest: &Manifest, layer: &Layer, dependency: &Dependency, named: &str) -> Option<Complaint> {
     let ours = named == "flowstone" || named == "xtask" || named.starts_with("flowstone-");
-    let allowed =
-        layer.may_depend_on.contains(&named) || (dependency.kind == DependencyKind::Dev && TEST_ONLY.contains(&named));
+    let tried_with = TRIED_WITH.iter().find(|(package, _)| *package == layer.package);
+    let is_for_tests = TEST_ONLY.contains(&named) || tried_with.is_some_and(|(_, others)| others.contains(&named));
+    let allowed = layer.may_depend_on.contains(&named) || (dependency.kind == DependencyKind::Dev && is_for_tests);
     (ours && !allowed).then(|| {
         let mut may = layer.may_depend_on.join(", ");
         if may.is_empty() {

@@ -30,12 +30,14 @@ pub(super) struct Worker {
 }
 
 /// An attempt that goes on.
-#[derive(Debug, Clone, Copy)]
+#[derive(Debug, Clone)]
 pub(super) struct Attempt {
     pub(super) partition: u64,
     pub(super) number: u32,
     pub(super) fate: Fate,
     pub(super) content: DataVersion,
+    /// Where its value goes; of ids only, and of this attempt's own.
+    pub(super) address: String,
     pub(super) is_same: bool,
     pub(super) started_at: Timestamp,
 }
@@ -65,11 +67,11 @@ impl Worker {
 
 impl Attempt {
     /// How it ends, if its worker lives to say so.
-    pub(super) fn end(self, now: Timestamp) -> StepEnded {
+    pub(super) fn end(&self, now: Timestamp) -> StepEnded {
         let end = match self.fate {
             Fate::Make => StepEnd::Made {
                 stored: Stored {
-                    address: Address::Location(format!("{:x}", self.content.0)),
+                    address: Address::Location(self.address.clone()),
                     data_version: self.content,
                     bytes: 8,
                     rows: None,

@@ -5,8 +5,10 @@ use std::time::Duration;
 use flowstone_core::partition::PartitionSet;
 use flowstone_core::run::{RunEvent, StepEnd};
 
+use super::broken::{hold, hold_eq};
 use super::case::Fate;
 use super::driver::Driver;
+use super::planted::Planted;
 use super::worker::Attempt;
 
 impl Driver<'_> {
@@ -21,11 +23,14 @@ impl Driver<'_> {
             .expect("only offered with steps left");
         let (lane, fence, attempt) = (worker.work.id.lane, worker.work.fence.0, worker.work.attempt(partition));
         let key = (self.case.place_of(self.plan.assets[lane].id), partition);
-        assert_eq!(
+        hold_eq!(
+            P5,
             worker.work.has_head.contains(partition),
-            self.before.heads.contains_key(&key)
+            self.before.heads.contains_key(&key),
+            "whether {key:?} has a head"
         );
-        assert!(
+        hold!(
+            P6,
             self.slots.insert((key, fence, attempt)),
             "{key:?} is tried twice at one place"
         );
@@ -34,8 +39,15 @@ impl Driver<'_> {
         let fate = self.case.fate(key, self.run_number, *times);
         let content = self.read_inputs(lane, key);
         let is_same = self.before.heads.get(&key).is_some_and(|head| head.content == content);
+        let address = format!("{}/{partition}/{}/{fence}/{attempt}", key.0, self.run_number);
+        hold!(
+            P6,
+            !self.shelf.is_used(&address),
+            "{key:?} is written where something lies: {address}"
+        );
         let worker = self.workers[number].as_mut().expect("the same worker");
         worker.current = Some(Attempt {
+            address,
             partition,
             number: attempt,
             fate,
@@ -51,20 +63,33 @@ impl Driver<'_> {
             .as_mut()
             .expect("only offered to workers with a chunk");
         let attempt = worker.current.take().expect("only offered while something runs");
+        let key = (
+            self.case.place_of(self.plan.assets[worker.work.id.lane].id),
+            attempt.partition,
+        );
+        self.fates.insert((key, attempt.number), attempt.fate);
         match attempt.fate {
             Fate::KillsProcess => {
                 worker.current = Some(attempt);
+                self.poisonings += 1;
                 self.crash("poison");
             }
             Fate::KillsWorker | Fate::Overdue => {
-                worker.current = Some(attempt);
+                worker.current = Some(attempt.clone());
                 if self.draw.chance(500) {
                     self.report(number);
                 }
-                self.lose_worker(number, attempt);
+                self.lose_worker(number, &attempt);
             }
             _ => {
                 worker.ended.push(attempt.end(self.now));
+                if attempt.fate == Fate::Make {
+                    if self.doctor.has(Planted::HeadMovedBeforeDataVerified) {
+                        self.shelf.promise(&attempt.address, attempt.content);
+                    } else {
+                        self.shelf.write(&attempt.address, attempt.content);
+                    }
+                }
                 if attempt.fate == Fate::Drained {
                     self.report(number);
                 }
@@ -113,8 +138,11 @@ impl Driver<'_> {
         });
     }
 
-    fn lose_worker(&mut self, number: usize, attempt: Attempt) {
-        let worker = self.workers[number].take().expect("the worker that is lost");
+    fn lose_worker(&mut self, number: usize, attempt: &Attempt) {
+        // Its report may have been the end of the process.
+        let Some(worker) = self.workers[number].take() else {
+            return;
+        };
         let (chunk, fence) = (worker.work.id, worker.work.fence);
         let event = if attempt.fate == Fate::Overdue {
             RunEvent::Overdue {
@@ -132,8 +160,7 @@ impl Driver<'_> {
             }
             RunEvent::WorkerDied { chunk, fence }
         };
-        self.keep_late(event.clone());
-        self.tell(event);
+        self.post.push(event);
     }
 
     /// What runs is asked to end: some do, some end as they would have, none begins another step.

@@ -111,7 +111,8 @@ impl RunLog {
             if failure.error.kind == ErrorKind::Quarantined {
                 self.quarantined[asset].insert(failure.partition);
             } else {
-                *self.failures.entry(key).or_default() += 1;
+                // The same when it is told twice, because the answer to the first time was lost.
+                self.failures.insert(key, failure.attempt);
                 if let ErrorClass::RateLimited(wait) = failure.error.class {
                     self.not_before.insert(key, failure.at + wait);
                 }
@@ -163,6 +164,10 @@ impl Ledger {
 }
 
 impl Ledger {
+    pub(super) fn heads_of(&self, asset: usize) -> impl Iterator<Item = (&Key, &Head)> {
+        self.heads.range((asset, 0)..(asset + 1, 0))
+    }
+
     pub(super) fn stale_of(&self, asset: usize) -> Vec<Key> {
         self.stale.range((asset, 0)..(asset + 1, 0)).copied().collect()
     }

@@ -4,11 +4,11 @@ use std::collections::BTreeSet;
 use std::sync::Arc;
 
 use flowstone_core::graph::AssetGraph;
-use flowstone_core::memory::MemoryStore;
 use flowstone_core::pipeline::Pipeline;
 use flowstone_core::{AssetId, DataVersion};
 
-use crate::draw::Draw;
+use super::world::World;
+use crate::Draw;
 use crate::sketch::{Key, Reading, Sketch};
 
 /// How one attempt at a step goes.
@@ -35,9 +35,6 @@ pub(super) struct Weather {
     pub(super) overdue: u64,
     pub(super) drained: u64,
     pub(super) worker_dies: u64,
-    pub(super) cancel: u64,
-    /// Kills from outside, at most.
-    pub(super) kills_max: usize,
     /// Sources have new content between runs.
     pub(super) news: u64,
     /// Steps that kill their worker, or their process, whenever they run.
@@ -59,11 +56,12 @@ pub(super) struct Case {
 }
 
 impl Case {
-    pub(super) fn draw(seed: u64, store: &MemoryStore, draw: &mut Draw) -> Self {
+    pub(super) fn draw(seed: u64, world: &World, draw: &mut Draw) -> Self {
         let sketch = Sketch::draw(draw, 12);
         let reading = Reading::of(&sketch);
         let weather = Weather::draw(draw, &reading);
-        let ids = sketch.declare(store, draw);
+        let store = world.store();
+        let ids = world.ask(sketch.declare(&*store, draw));
         Self {
             seed,
             pipeline: sketch.build(),
@@ -103,7 +101,7 @@ impl Case {
         for (upstream, partition, content) in read {
             parts.extend([*upstream as u64, *partition, content.0 as u64]);
         }
-        let one_of_few = Draw::of(&parts).next() % 3;
+        let one_of_few = Draw::of(&parts).number() % 3;
         DataVersion(u128::from(one_of_few) + 1)
     }
 
@@ -117,7 +115,7 @@ impl Case {
                 Fate::KillsWorker
             };
         }
-        let mut left = Draw::of(&[self.seed, 11, key.0 as u64, key.1, run, begun.into()]).next() % 1000;
+        let mut left = Draw::of(&[self.seed, 11, key.0 as u64, key.1, run, begun.into()]).number() % 1000;
         for (fate, share) in [
             (Fate::Skip, weather.skip),
             (Fate::FailForNow, weather.fail_for_now),
@@ -136,6 +134,23 @@ impl Case {
 }
 
 impl Weather {
+    /// How many kinds of bad weather there are.
+    pub(super) const KINDS: usize = 8;
+
+    /// Lets one kind of bad weather pass.
+    pub(super) fn clear(&mut self, kind: usize) {
+        match kind {
+            0 => self.skip = 0,
+            1 => self.fail_for_now = 0,
+            2 => self.fail_for_good = 0,
+            3 => self.overdue = 0,
+            4 => self.drained = 0,
+            5 => self.worker_dies = 0,
+            6 => self.news = 0,
+            _ => self.poison.clear(),
+        }
+    }
+
     fn draw(draw: &mut Draw, reading: &Reading) -> Self {
         let mut some = |share: u64, up_to: usize| {
             if draw.chance(share) {
@@ -146,7 +161,7 @@ impl Weather {
         };
         let (skip, fail_for_now, fail_for_good) = (some(300, 200), some(500, 300), some(400, 150));
         let (overdue, drained, worker_dies) = (some(300, 100), some(300, 100), some(300, 100));
-        let (cancel, kills_max, news) = (some(250, 20), some(600, 5) as usize, some(800, 1000));
+        let news = some(800, 1000);
         let mut poison = BTreeSet::new();
         if draw.chance(250) {
             for _ in 0..1 + draw.below(2) {
@@ -164,8 +179,6 @@ impl Weather {
             overdue,
             drained,
             worker_dies,
-            cancel,
-            kills_max,
             news,
             poison,
             poison_kills_process,

@@ -1,63 +1,104 @@
 //! What must hold: at every step of a run, when a step begins, and when the run is over.
 
-use flowstone_core::DataVersion;
 use flowstone_core::asset::InputKind;
+use flowstone_core::io::Address;
 use flowstone_core::partition::PartitionSet;
 use flowstone_core::run::{ChunkWork, RunState, StepSets, StepState};
-use flowstone_core::store::{AssetStatus, ChunkProgress, Record, Store};
+use flowstone_core::store::{AssetStatus, ChunkProgress, EventKind, Record, StepFailure};
+use flowstone_core::{DataVersion, ErrorKind, Version};
 
+use super::broken::{broken, hold, hold_eq, must};
+use super::case::Fate;
 use super::driver::Driver;
-use super::ledger::Ledger;
-use crate::sketch::{Key, ready};
+use super::model::Ledger;
+use super::planted::Planted;
+use super::shelf::Lying;
+use crate::simulation::Promise;
+use crate::sketch::Key;
+
+/// More events than the runs of a seed have.
+const EVENTS_MAX: usize = 1_000_000;
 
 impl Driver<'_> {
     /// After every event.
     pub(super) fn check_counts(&self) {
         let counts = self.machine.counts();
-        assert!(counts.adds_up(), "{counts:?}");
-        assert_eq!(counts.total, self.steps_planned, "{counts:?}");
+        hold!(P18, counts.adds_up(), "{counts:?} do not add up");
+        hold_eq!(P18, counts.total, self.steps_planned, "steps of {counts:?}");
     }
 
     /// Now and then, after every crash and at the end: what has ended never moves again, so nothing escapes.
     pub(super) fn check_sets(&self) {
         for (lane, (planned, steps)) in self.machine.assets().enumerate() {
             let asset = self.asset_of(lane);
-            assert_eq!(
-                *steps.get(StepState::Succeeded),
+            let succeeded = steps.get(StepState::Succeeded);
+            hold_eq!(
+                P2,
+                *succeeded,
                 self.live.made[asset],
-                "what succeeded is what was published"
+                "steps of asset {asset} that succeeded"
             );
-            assert_eq!(*steps.get(StepState::Quarantined), self.live.quarantined[asset]);
+            let quarantined = steps.get(StepState::Quarantined);
+            hold_eq!(
+                P8,
+                *quarantined,
+                self.live.quarantined[asset],
+                "quarantined steps of asset {asset}"
+            );
             let failed = steps.get(StepState::Failed).difference(steps.dependency_failed());
-            assert_eq!(failed, self.live.failed[asset]);
-            assert!(self.live.skipped[asset].is_subset(steps.get(StepState::Skipped)));
+            hold_eq!(
+                P8,
+                failed,
+                self.live.failed[asset],
+                "steps of asset {asset} that failed"
+            );
+            let skipped = &self.live.skipped[asset];
+            hold!(
+                P8,
+                skipped.is_subset(steps.get(StepState::Skipped)),
+                "of asset {asset} not all of {skipped:?} are skipped"
+            );
             let all = StepState::ALL
                 .iter()
                 .fold(PartitionSet::new(), |all, state| all.union(steps.get(*state)));
-            assert_eq!(all, planned.steps);
+            hold_eq!(P18, all, planned.steps, "the steps of asset {asset}");
         }
     }
 
     pub(super) fn check_start(&self, work: &ChunkWork) {
-        assert!(!self.is_cancelling(), "a cancelled run starts a step");
+        hold!(P13, !self.is_cancelling(), "a cancelled run starts a step");
         let asset = self.asset_of(work.id.lane);
         for partition in work.steps.iter() {
             let key = (asset, partition);
-            assert!(!self.live.has_ended(key), "{key:?} has ended and starts again");
+            hold!(P10, !self.live.has_ended(key), "{key:?} has ended and starts again");
             let failed = self.live.failures.get(&key).copied().unwrap_or(0);
-            assert_eq!(work.attempt(partition), failed + 1, "attempt of {key:?}");
-            assert!(work.attempt(partition) <= self.case.sketch.assets[asset].attempts_max);
-            assert!(
-                self.live.not_before.get(&key).is_none_or(|due| *due <= self.now),
+            hold_eq!(P12, work.attempt(partition), failed + 1, "the attempt at {key:?}");
+            let attempts_max = self.case.sketch.assets[asset].attempts_max;
+            hold!(
+                P12,
+                work.attempt(partition) <= attempts_max,
+                "{key:?} is tried more than {attempts_max} times"
+            );
+            hold!(
+                P12,
+                self.live
+                    .not_before
+                    .get(&key)
+                    .is_none_or(|due| *due <= self.latest.max(self.now)),
                 "{key:?} starts too early"
             );
-            assert!(
+            hold!(
+                P10,
                 self.was_wanted(work.id.lane, key),
                 "{key:?} starts and nothing that it reads has changed"
             );
         }
         if self.case.sketch.assets[asset].acts_outside {
-            assert!(work.after_commit);
+            hold!(
+                P1,
+                work.after_commit,
+                "what acts outside starts before its claim is on disk"
+            );
         }
     }
 
@@ -75,33 +116,58 @@ impl Driver<'_> {
                 if let Some(up) = planned {
                     self.check_upstream(up, upstream, input.kind, key);
                 }
-                let head = self.before.heads.get(&upstream);
-                let (version, content) = match self.live.contents.get(&upstream) {
-                    Some(content) => (head.map_or(0, |head| head.version) + 1, *content),
-                    None => match head {
-                        Some(head) => (head.version, head.content),
-                        None if input.kind == InputKind::Value && planned.is_none() => {
-                            panic!("{key:?} needs {upstream:?}, which was never made")
-                        }
-                        None => continue,
-                    },
-                };
-                if let Some(up) = planned {
-                    assert_eq!(
-                        self.machine.version_of(up, *partition).0,
-                        version,
-                        "{key:?} reads {upstream:?}"
+                let Some((version, content)) = self.read_one(upstream, planned.is_some()) else {
+                    hold!(
+                        P5,
+                        input.kind != InputKind::Value || planned.is_some(),
+                        "{key:?} needs {upstream:?}, which was never made"
                     );
-                } else {
-                    let pinned = &self.plan.assets[lane].pinned[self.input_number(key.0, input)];
-                    assert_eq!(pinned.get(*partition).0, version, "{key:?} reads {upstream:?}");
-                }
+                    continue;
+                };
+                let pinned = match planned {
+                    Some(up) => self.machine.version_of(up, *partition).0,
+                    None => {
+                        self.plan.assets[lane].pinned[self.input_number(key.0, input)]
+                            .get(*partition)
+                            .0
+                    }
+                };
+                hold_eq!(P5, version, pinned, "the version of {upstream:?} that {key:?} reads");
                 versions.insert((upstream.0, upstream.1, version));
                 contents.push((upstream.0, upstream.1, content));
             }
         }
         self.read.insert(key, versions);
         self.case.content(key, &contents)
+    }
+
+    /// The version and content of a partition as a step of this run sees it.
+    fn read_one(&mut self, upstream: Key, is_planned: bool) -> Option<(u64, DataVersion)> {
+        let head = self
+            .before
+            .heads
+            .get(&upstream)
+            .map(|head| (head.version, head.content));
+        let made = self.live.contents.get(&upstream).copied().filter(|_| is_planned);
+        if head.is_some() && self.doctor.has(Planted::StaleValueRead) {
+            return head;
+        }
+        let Some(content) = made else { return head };
+        let version = head.map_or(0, |(version, _)| version) + 1;
+        // What is on disk may be read from there as well as from the memory of this process.
+        if self.durable.contents.contains_key(&upstream) && self.draw.chance(300) {
+            let store = self.world.store();
+            let (asset, wanted) = (self.case.ids[upstream.0], Some(Version(version)));
+            let found = self.world.ask(store.materialization(asset, upstream.1, wanted));
+            let found = found.map(|made| made.stored.data_version);
+            hold_eq!(
+                P5,
+                found,
+                Some(content),
+                "version {version} of {upstream:?} in the store"
+            );
+        }
+        Some((version, content))
     }
 
     fn input_number(&self, asset: usize, input: &crate::sketch::InputSketch) -> usize {
@@ -120,7 +186,7 @@ impl Driver<'_> {
             StepState::Skipped => kind != InputKind::Value || !self.made_nothing(upstream),
             _ => false,
         };
-        assert!(fits, "{reader:?} begins while {upstream:?} is {state:?}");
+        hold!(P5, fits, "{reader:?} begins while {upstream:?} is {state:?}");
     }
 
     pub(super) fn steps(&self, lane: usize) -> &StepSets {
@@ -176,24 +242,28 @@ impl Driver<'_> {
             Record::ChunkProgress(progress) => self.check_progress(progress),
             Record::ChunkClaimed(claim) => {
                 let chunk = (self.case.place_of(claim.asset), claim.chunk.0);
-                assert!(
+                hold!(
+                    P9,
                     self.live.claims.get(&chunk).is_none_or(|fence| *fence < claim.fence.0),
-                    "a fence is not raised"
+                    "the fence of chunk {chunk:?} is not raised"
                 );
             }
             Record::RunMoved { counts, to, .. } => {
-                assert!(counts.adds_up());
-                self.live.state.to(*to).expect("a legal move of the run");
+                hold!(P18, counts.adds_up(), "{counts:?} do not add up");
+                must(self.live.state.to(*to), "the run moves");
             }
-            Record::RunCreated(_) | Record::RunPlanned { .. } => panic!("a machine makes no runs"),
+            Record::RunCreated(_) | Record::RunPlanned { .. } => {
+                broken(Promise::Sound, "a machine makes a run".to_owned())
+            }
         }
     }
 
     fn check_progress(&self, progress: &ChunkProgress) {
         if self.is_cancelling() {
-            assert!(
+            hold!(
+                P13,
                 progress.materialized.is_empty() && progress.skipped.is_empty(),
-                "a cancelled run publishes"
+                "a cancelled run publishes: {progress:?}"
             );
         }
         let asset = self.case.place_of(progress.asset);
@@ -201,7 +271,7 @@ impl Driver<'_> {
         for made in &progress.materialized {
             let key = (asset, made.partition);
             let base = self.before.heads.get(&key).map_or(0, |head| head.version);
-            assert_eq!(made.version.0, base + 1);
+            hold_eq!(P3, made.version.0, base + 1, "the version of {key:?}");
             let mut named = std::collections::BTreeSet::new();
             for row in progress.inputs.iter().filter(|row| row.version == made.version) {
                 if let Some((first, last)) = row.upstream_of(made.partition) {
@@ -209,46 +279,79 @@ impl Driver<'_> {
                     named.extend((first..=last).map(|partition| (upstream, partition, row.upstream_version.0)));
                 }
             }
-            assert_eq!(named, self.read[&key], "lineage of {key:?}");
+            hold_eq!(P5, Some(&named), self.read.get(&key), "the lineage of {key:?}");
         }
         for row in &progress.inputs {
-            assert_eq!(row.asset, progress.asset);
-            assert!(
-                made.contains_range(row.partitions.0..=row.partitions.1),
+            hold!(
+                P5,
+                row.asset == progress.asset && made.contains_range(row.partitions.0..=row.partitions.1),
                 "lineage of what was not made: {row:?}"
             );
         }
+        for failure in &progress.failed {
+            self.check_failure(asset, failure);
+        }
+    }
+
+    /// A failure is final exactly if its error is no passing one, or it was the last attempt.
+    fn check_failure(&self, asset: usize, failure: &StepFailure) {
+        if failure.error.kind == ErrorKind::Quarantined {
+            // It has no attempt that failed.
+            return;
+        }
+        let key = (asset, failure.partition);
+        let is_last = failure.attempt >= self.case.sketch.assets[asset].attempts_max;
+        let should_be = match self.fates.get(&(key, failure.attempt)) {
+            Some(Fate::FailForGood) => true,
+            Some(Fate::FailForNow | Fate::Overdue) => is_last,
+            _ => failure.is_final,
+        };
+        hold_eq!(
+            P12,
+            failure.is_final,
+            should_be,
+            "whether attempt {} at {key:?} is final",
+            failure.attempt
+        );
     }
 
     /// When the run is over and everything is on disk.
-    pub(super) fn check_end(&self) {
+    pub(super) fn check_end(&mut self) {
         self.check_quarantine();
         self.check_statuses();
+        self.check_values();
+        self.check_lineage();
+        self.check_told();
         check_contents(self);
         if self.was_given_up {
             return;
         }
         self.check_sets();
         let state = self.machine.state();
-        assert_eq!(self.durable.state, state);
-        let row = ready(self.store.run(self.run)).expect("the run is in the store");
-        assert_eq!((row.state, row.counts), (state, self.machine.counts()));
+        hold_eq!(P1, self.durable.state, state, "the recorded state");
+        let store = self.world.store();
+        let Some(row) = self.world.ask(store.run(self.run)) else {
+            broken(Promise::P1, "the run is not in the store".to_owned())
+        };
+        hold_eq!(P1, row.state, state, "the stored state");
+        hold_eq!(P18, row.counts, self.machine.counts(), "the stored counts");
         let counts = self.machine.counts();
         let went_wrong = counts.failed + counts.dependency_failed + counts.quarantined > 0;
         match state {
-            RunState::Succeeded => assert!(!went_wrong && counts.cancelled == 0, "{counts:?}"),
+            RunState::Succeeded => hold!(
+                P18,
+                !went_wrong && counts.cancelled == 0,
+                "a run succeeds with {counts:?}"
+            ),
             RunState::Failed => {
-                assert!(went_wrong && counts.cancelled == 0, "{counts:?}");
-                let error = row.error.expect("a failed run says why");
-                let failures = ready(self.store.failures(self.run));
-                assert!(
-                    failures
-                        .iter()
-                        .any(|failure| failure.is_final && failure.error == error)
-                );
+                hold!(P18, went_wrong && counts.cancelled == 0, "a run fails with {counts:?}");
+                let failures = self.world.ask(store.failures(self.run));
+                let mut finals = failures.iter().filter(|failure| failure.is_final);
+                let is_told = finals.any(|failure| Some(&failure.error) == row.error.as_ref());
+                hold!(P8, is_told, "a failed run does not say why: {:?}", row.error);
             }
             RunState::Cancelled => {}
-            _ => panic!("a run ends {state}"),
+            _ => broken(Promise::Rest, format!("a run ends {state}")),
         }
         for (lane, planned) in self.plan.assets.iter().enumerate() {
             let asset = self.asset_of(lane);
@@ -282,41 +385,105 @@ impl Driver<'_> {
             StepState::Blocked | StepState::Ready | StepState::Running => false,
         };
         let state = state(lane, key);
-        assert!(
+        hold!(
+            P8,
             fits,
             "{key:?} ended {state:?} (ran {ran}, upstream failed {failed}, withheld {withheld}, wanted {wanted})"
         );
+    }
+
+    /// Every head of the store names a value that lies there, whole, and is what it says.
+    pub(super) fn check_values(&self) {
+        let store = self.world.store();
+        for (asset, id) in self.case.ids.iter().enumerate() {
+            let all = self.world.ask(store.status(*id)).materialized();
+            for head in self.world.ask(store.heads(*id, &all)) {
+                let Address::Location(address) = &head.stored.address else {
+                    broken(Promise::P2, format!("({asset}, {}) lies nowhere", head.partition))
+                };
+                let lying = self.shelf.find(address);
+                let whole = Lying::Whole(head.stored.data_version);
+                // What this process is told to have been written is looked at when it dies.
+                let is_promised = lying.is_none() && self.doctor.has(Planted::HeadMovedBeforeDataVerified);
+                hold!(
+                    P2,
+                    lying == Some(whole) || is_promised,
+                    "the head of ({asset}, {}) names {lying:?}",
+                    head.partition
+                );
+            }
+        }
+    }
+
+    /// What the store says that each value of this run was made from.
+    fn check_lineage(&self) {
+        let store = self.world.store();
+        for (asset, id) in self.case.ids.iter().enumerate() {
+            for partition in self.durable.made[asset].iter() {
+                let key = (asset, partition);
+                let version = self.before.heads.get(&key).map_or(0, |head| head.version) + 1;
+                let mut named = std::collections::BTreeSet::new();
+                for row in self.world.ask(store.inputs_of(*id, partition, Version(version))) {
+                    if let Some((first, last)) = row.upstream_of(partition) {
+                        let upstream = self.case.place_of(row.upstream);
+                        named.extend((first..=last).map(|from| (upstream, from, row.upstream_version.0)));
+                    }
+                }
+                hold_eq!(P2, Some(&named), self.read.get(&key), "the stored lineage of {key:?}");
+            }
+        }
+    }
+
+    /// Each value was told once, and nothing else.
+    fn check_told(&mut self) {
+        let mut told = vec![PartitionSet::new(); self.case.ids.len()];
+        for event in self.world.ask(self.world.store().events(self.told, EVENTS_MAX)) {
+            self.told = self.told.max(event.sequence);
+            if let EventKind::Materialized { asset, partitions } = event.kind {
+                let asset = self.case.place_of(asset);
+                hold!(
+                    P8,
+                    told[asset].is_disjoint(&partitions),
+                    "of asset {asset} {partitions:?} are told twice"
+                );
+                told[asset].union_with(&partitions);
+            }
+        }
+        hold_eq!(P8, told, self.durable.made, "the values that are told");
     }
 
     fn check_quarantine(&self) {
         for (asset, steps) in self.durable.quarantined.iter().enumerate() {
             for partition in steps.iter() {
                 let deaths = self.deaths.get(&(asset, partition)).cloned().unwrap_or_default();
-                assert!(
-                    deaths.len() >= 3,
-                    "({asset}, {partition}) is quarantined after {deaths:?}"
-                );
-                assert!(
-                    deaths.contains(&true),
+                hold!(
+                    P11,
+                    deaths.len() >= 3 && deaths.contains(&true),
                     "an innocent ({asset}, {partition}) is quarantined after {deaths:?}"
                 );
             }
         }
         for key in &self.case.weather.poison {
             let tries = self.begun.get(key).copied().unwrap_or(0) as usize;
-            assert!(tries <= 4 + self.kills, "{key:?} kills {tries} times");
+            hold!(
+                P11,
+                tries <= 4 + self.crashes - self.poisonings,
+                "{key:?} kills {tries} times"
+            );
         }
     }
 
     fn check_statuses(&self) {
         for (asset, id) in self.case.ids.iter().enumerate() {
-            let status = ready(self.store.status(*id));
-            assert_eq!(
+            let status = self.world.ask(self.world.store().status(*id));
+            hold_eq!(
+                Stale,
                 listed(&status.stale, asset),
                 self.ledger.stale_of(asset),
                 "stale partitions of {asset}"
             );
-            assert_eq!(
+            hold_eq!(
+                P8,
                 listed(&status.failed, asset),
                 self.ledger.failed_of(asset),
                 "failed partitions of {asset}"
@@ -327,17 +494,16 @@ impl Driver<'_> {
 }
 
 fn check_heads(status: &AssetStatus, asset: usize, ledger: &Ledger) {
-    let heads = ledger.heads.range((asset, 0)..(asset + 1, 0));
-    assert_eq!(status.materialized().len(), heads.clone().count() as u64);
-    for (key, head) in heads {
-        let mut sets = status.heads.iter().filter(|set| set.partitions.contains(key.1));
-        let set = sets.next().expect("a head is in one of the sets");
-        assert!(sets.next().is_none(), "a head is in one set only");
-        assert_eq!(
-            (set.version.0, set.code_version),
-            (head.version, head.code),
-            "head of {key:?}"
-        );
+    let count = ledger.heads_of(asset).count() as u64;
+    hold_eq!(P1, status.materialized().len(), count, "values of asset {asset}");
+    for (key, head) in ledger.heads_of(asset) {
+        let sets: Vec<_> = status
+            .heads
+            .iter()
+            .filter(|set| set.partitions.contains(key.1))
+            .map(|set| (set.version.0, set.code_version))
+            .collect();
+        hold_eq!(P3, sets, [(head.version, head.code)], "the head of {key:?}");
     }
 }
 
@@ -362,11 +528,8 @@ fn check_contents(driver: &Driver<'_>) {
                 }
             }
         }
-        assert_eq!(
-            head.content,
-            case.content(*key, &contents),
-            "{key:?} is not stale, and is not what its inputs give"
-        );
+        let content = case.content(*key, &contents);
+        hold_eq!(Stale, head.content, content, "{key:?} is not stale, and its content");
     }
 }
 

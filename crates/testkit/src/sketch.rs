@@ -1,45 +1,57 @@
 //! Random pipelines, and what their partitions read, looked up key by key.
+//!
+//! For tests of decisions about any pipeline. What the assets make is left to the test.
 
 use std::sync::Arc;
 use std::time::Duration;
 
-use flowstone_core::AssetId;
 use flowstone_core::asset::{Asset, In, InputKind, PartitionStream, Retry, Upstream};
 use flowstone_core::partition::{BoundMapping, Daily, Mapping, Monthly, PartitionSpace, Partitions};
 use flowstone_core::pipeline::Pipeline;
 use flowstone_core::store::Store;
-use futures::FutureExt;
+use flowstone_core::{AssetId, Result};
 use jiff::Timestamp;
 
-use crate::draw::Draw;
+use crate::Draw;
 
 /// A partition of an asset, the asset by its place in the sketch.
-pub(crate) type Key = (usize, u64);
+pub type Key = (usize, u64);
 
+/// An asset as drawn.
 #[derive(Debug, Clone)]
-pub(crate) struct AssetSketch {
-    pub(crate) space: PartitionSpace,
-    pub(crate) inputs: Vec<InputSketch>,
-    pub(crate) code: u64,
-    pub(crate) attempts_max: u32,
-    pub(crate) acts_outside: bool,
+pub struct AssetSketch {
+    /// Its partitions.
+    pub space: PartitionSpace,
+    /// What it reads.
+    pub inputs: Vec<InputSketch>,
+    /// Its code version.
+    pub code: u64,
+    /// How often a step of it is tried at most.
+    pub attempts_max: u32,
+    /// Whether it acts on the outside world.
+    pub acts_outside: bool,
 }
 
+/// An input as drawn.
 #[derive(Debug, Clone)]
-pub(crate) struct InputSketch {
-    pub(crate) upstream: usize,
-    pub(crate) kind: InputKind,
-    pub(crate) mapping: Option<Mapping>,
+pub struct InputSketch {
+    /// The place of the upstream in the sketch.
+    pub upstream: usize,
+    /// How it is read.
+    pub kind: InputKind,
+    /// The mapping, if it is not inferred.
+    pub mapping: Option<Mapping>,
 }
 
 /// A pipeline as drawn. Each asset reads only those before it.
 #[derive(Debug, Clone)]
-pub(crate) struct Sketch {
-    pub(crate) assets: Vec<AssetSketch>,
+pub struct Sketch {
+    /// The assets.
+    pub assets: Vec<AssetSketch>,
 }
 
 /// When everything happens: open-ended days and months are as long as they are at this time.
-pub(crate) fn now() -> Timestamp {
+pub fn now() -> Timestamp {
     "2024-03-05T06:00:00Z".parse().expect("the text is a timestamp")
 }
 
@@ -57,7 +69,8 @@ fn space(draw: &mut Draw) -> PartitionSpace {
 }
 
 impl Sketch {
-    pub(crate) fn draw(draw: &mut Draw, assets_max: usize) -> Self {
+    /// Draws a pipeline of at most `assets_max` assets.
+    pub fn draw(draw: &mut Draw, assets_max: usize) -> Self {
         let mut assets: Vec<AssetSketch> = Vec::new();
         for number in 0..1 + draw.below(assets_max) {
             let space = space(draw);
@@ -82,7 +95,11 @@ impl Sketch {
         Self { assets }
     }
 
-    pub(crate) fn build(&self) -> Arc<Pipeline> {
+    /// Builds the pipeline. Its functions are never called: what they would do is up to who plays it.
+    ///
+    /// # Panics
+    /// When the sketch was changed into something that cannot be built.
+    pub fn build(&self) -> Arc<Pipeline> {
         let assets = self.assets.iter().enumerate().map(|(number, sketch)| {
             let retry =
                 Retry::exponential(sketch.attempts_max).between(Duration::from_secs(10), Duration::from_secs(100));
@@ -112,7 +129,10 @@ impl Sketch {
     }
 
     /// Declares the assets in an order of its own, so that numbers in the store differ from places in the graph.
-    pub(crate) fn declare(&self, store: &impl Store, draw: &mut Draw) -> Vec<AssetId> {
+    ///
+    /// # Errors
+    /// What the store says.
+    pub async fn declare(&self, store: &dyn Store, draw: &mut Draw) -> Result<Vec<AssetId>> {
         let mut order: Vec<usize> = (0..self.assets.len()).collect();
         draw.shuffle(&mut order);
         let rows: Vec<_> = order
@@ -124,24 +144,17 @@ impl Sketch {
                 )
             })
             .collect();
-        let ids = ready(store.declare_assets(&rows));
+        let ids = store.declare_assets(&rows).await?;
         let mut by_place = vec![AssetId(0); ids.len()];
         for (number, id) in order.into_iter().zip(ids) {
             by_place[number] = id;
         }
-        by_place
+        Ok(by_place)
     }
 }
 
-/// The answer of something that never waits.
-pub(crate) fn ready<T>(answer: impl Future<Output = flowstone_core::Result<T>>) -> T {
-    answer
-        .now_or_never()
-        .expect("memory never waits")
-        .expect("memory never fails")
-}
-
-pub(crate) fn name(number: usize) -> String {
+/// The name of the asset at a place in a sketch.
+pub fn name(number: usize) -> String {
     format!("asset_{number:02}")
 }
 
@@ -216,17 +229,18 @@ fn with_function(asset: Asset, kinds: &[InputKind]) -> Asset {
 
 /// What every partition reads and who reads it, as lists of keys.
 #[derive(Debug)]
-pub(crate) struct Reading {
+pub struct Reading {
     /// By asset, input and partition: the upstream partitions.
-    pub(crate) upstreams: Vec<Vec<Vec<Vec<u64>>>>,
+    pub upstreams: Vec<Vec<Vec<Vec<u64>>>>,
     /// By asset and partition: who reads it.
-    pub(crate) readers: Vec<Vec<Vec<Key>>>,
+    pub readers: Vec<Vec<Vec<Key>>>,
     /// The number of partitions by asset.
-    pub(crate) lens: Vec<u64>,
+    pub lens: Vec<u64>,
 }
 
 impl Reading {
-    pub(crate) fn of(sketch: &Sketch) -> Self {
+    /// Looks up everything that a sketch reads.
+    pub fn of(sketch: &Sketch) -> Self {
         let lens: Vec<u64> = sketch.assets.iter().map(|asset| asset.space.len_at(now())).collect();
         let mut readers: Vec<Vec<Vec<Key>>> = lens.iter().map(|len| vec![Vec::new(); *len as usize]).collect();
         let mut upstreams = Vec::new();

@@ -1,0 +1,481 @@
+//! Drives one run to its end: workers, the disk, the clock and their accidents, in an order drawn from the seed.
+
+use std::collections::{BTreeMap, BTreeSet, VecDeque};
+use std::time::Duration;
+
+use flowstone_core::RunId;
+use flowstone_core::plan::RunPlan;
+use flowstone_core::run::{RunEffect, RunEvent, RunMachine, RunState};
+use flowstone_core::store::Record;
+use jiff::{SignedDuration, Timestamp};
+
+use super::broken::{broken, hold, hold_eq, must};
+use super::case::{Case, Fate};
+use super::fault::Fault;
+use super::model::{Ledger, RunLog};
+use super::planted::{Doctor, Planted};
+use super::shelf::Shelf;
+use super::worker::Worker;
+use super::world::World;
+use crate::Draw;
+use crate::simulation::Promise;
+use crate::sketch::{Key, now};
+
+/// More events than any run of this size needs; a run that takes more never comes to rest.
+const EVENTS_MAX: usize = 40_000;
+
+/// What one run hands to the next of its seed.
+#[derive(Debug, Clone, Default)]
+pub(super) struct Legacy {
+    /// The ledger as it is on disk.
+    pub(super) ledger: Ledger,
+    pub(super) shelf: Shelf,
+    /// The last event that the store has told.
+    pub(super) told: u64,
+}
+
+/// One run on its way.
+pub(super) struct Driver<'a> {
+    pub(super) case: &'a Case,
+    pub(super) world: &'a World,
+    pub(super) doctor: &'a Doctor,
+    pub(super) run: RunId,
+    pub(super) run_number: u64,
+    pub(super) plan: &'a RunPlan,
+    pub(super) steps_planned: u64,
+    pub(super) machine: RunMachine,
+    /// The ledger when the run was planned.
+    pub(super) before: Ledger,
+    /// The ledger as it is on disk.
+    pub(super) ledger: Ledger,
+    pub(super) told: u64,
+    /// The values, those of earlier runs included.
+    pub(super) shelf: Shelf,
+    /// What the machine has said, on disk or not.
+    pub(super) live: RunLog,
+    /// What of it is on disk.
+    pub(super) durable: RunLog,
+    /// What each step that runs, or ran last, has read: asset, partition, version.
+    pub(super) read: BTreeMap<Key, BTreeSet<(usize, u64, u64)>>,
+    /// How often each step was begun.
+    pub(super) begun: BTreeMap<Key, u32>,
+    /// How each attempt ended, in truth.
+    pub(super) fates: BTreeMap<(Key, u32), Fate>,
+    /// For each step, whether it was by itself at each death that it was in flight at.
+    pub(super) deaths: BTreeMap<Key, Vec<bool>>,
+    /// What happened, if anybody wants to know.
+    pub(super) trace: Option<String>,
+    /// Faults that are still to come, with the event at which they strike.
+    pub(super) faults: Vec<(usize, Fault)>,
+    pub(super) kills: usize,
+    pub(super) crashes: usize,
+    /// Those of them that a step brought about.
+    pub(super) poisonings: usize,
+    pub(super) events: usize,
+    pub(super) draw: Draw,
+    pub(super) now: Timestamp,
+    /// The latest time that there was; the clock may jump back.
+    pub(super) latest: Timestamp,
+    pub(super) wake: Option<Timestamp>,
+    pub(super) queue: VecDeque<Vec<Record>>,
+    pub(super) queued: u64,
+    pub(super) flushed: u64,
+    /// Messages on their way to the run.
+    pub(super) post: Vec<RunEvent>,
+    pub(super) workers: Vec<Option<Worker>>,
+    pub(super) slots: BTreeSet<(Key, u64, u32)>,
+    pub(super) late: Vec<RunEvent>,
+    /// How often the next commit fails.
+    pub(super) commit_fails: u8,
+    pub(super) ack_lost: bool,
+    /// For how many events the store takes nothing.
+    pub(super) slow_for: u8,
+    /// The process dies before it performs so many effects.
+    pub(super) dies_in: Option<u8>,
+    /// What is on its way when the process dies arrives later.
+    pub(super) arrives_late: bool,
+    pub(super) ghost: Option<Vec<Record>>,
+    pub(super) has_ended: bool,
+    /// It was found being cancelled after a crash.
+    pub(super) was_given_up: bool,
+    /// It was found to have ended after a crash.
+    pub(super) was_found_ended: bool,
+}
+
+#[derive(Debug, Clone, Copy)]
+enum Act {
+    Flush,
+    Offer,
+    Begin(usize),
+    End(usize),
+    Report(usize),
+    Deliver(usize),
+    Wake,
+    SendLate,
+    Ghost,
+    Write,
+}
+
+impl<'a> Driver<'a> {
+    pub(super) fn new(
+        (case, world, doctor): (&'a Case, &'a World, &'a Doctor),
+        (run, run_number): (RunId, u64),
+        plan: &'a RunPlan,
+        faults: Vec<(usize, Fault)>,
+        legacy: Legacy,
+        mut draw: Draw,
+    ) -> Self {
+        let machine = must(
+            RunMachine::new(run, plan, case.graph(), &case.ids),
+            "the run cannot be started",
+        );
+        let workers = 1 + draw.below(4);
+        let assets = case.ids.len();
+        Self {
+            case,
+            world,
+            doctor,
+            run,
+            run_number,
+            plan,
+            steps_planned: plan.steps(),
+            machine,
+            before: legacy.ledger.clone(),
+            ledger: legacy.ledger,
+            told: legacy.told,
+            shelf: legacy.shelf,
+            live: RunLog::new(assets),
+            durable: RunLog::new(assets),
+            read: BTreeMap::new(),
+            begun: BTreeMap::new(),
+            fates: BTreeMap::new(),
+            deaths: BTreeMap::new(),
+            trace: None,
+            faults,
+            kills: 0,
+            crashes: 0,
+            poisonings: 0,
+            events: 0,
+            draw,
+            now: now(),
+            latest: now(),
+            wake: None,
+            queue: VecDeque::new(),
+            queued: 0,
+            flushed: 0,
+            post: Vec::new(),
+            workers: std::iter::repeat_with(|| None).take(workers).collect(),
+            slots: BTreeSet::new(),
+            late: Vec::new(),
+            commit_fails: 0,
+            ack_lost: false,
+            slow_for: 0,
+            dies_in: None,
+            arrives_late: false,
+            ghost: None,
+            has_ended: false,
+            was_given_up: false,
+            was_found_ended: false,
+        }
+    }
+
+    /// Lets things happen until the run is over and everything is on disk.
+    pub(super) fn drive(&mut self) {
+        let effects = must(self.machine.conclude(self.now), "a new run cannot be concluded");
+        self.perform(effects, None);
+        while self.events < EVENTS_MAX {
+            if self.was_given_up || self.was_found_ended {
+                return;
+            }
+            if self.machine.is_over() {
+                hold!(Rest, self.has_ended, "the run is over and nobody was told");
+                if self.is_killed_at_end() {
+                    continue;
+                }
+                self.flush(usize::MAX);
+                if self.machine.is_over() && self.queue.is_empty() {
+                    self.shelf.keep_promises();
+                    return;
+                }
+                continue;
+            }
+            self.strike();
+            if self.machine.is_over() || self.was_given_up || self.was_found_ended {
+                continue;
+            }
+            let act = self.choose();
+            self.act(act);
+            self.latest = self.latest.max(self.now);
+            self.events += 1;
+            if !self.was_given_up && !self.was_found_ended {
+                self.check_counts();
+                if self.events.is_multiple_of(16) {
+                    self.check_sets();
+                }
+            }
+        }
+        broken(
+            Promise::Rest,
+            format!("the run does not come to rest: {:?}", self.machine.counts()),
+        );
+    }
+
+    /// What this run hands to the next.
+    pub(super) fn legacy(self) -> Legacy {
+        Legacy {
+            ledger: self.ledger,
+            shelf: self.shelf,
+            told: self.told,
+        }
+    }
+
+    fn is_killed_at_end(&mut self) -> bool {
+        let at_end = self.faults.iter().position(|(_, fault)| *fault == Fault::KillAtEnd);
+        let Some(place) = at_end else { return false };
+        self.faults.remove(place);
+        self.kill();
+        true
+    }
+
+    /// Lets the faults come whose time it is.
+    fn strike(&mut self) {
+        let due = |(event, fault): &mut (usize, Fault)| *event <= self.events && *fault != Fault::KillAtEnd;
+        let due: Vec<_> = self.faults.extract_if(.., due).collect();
+        for (_, fault) in due {
+            if self.was_given_up || self.was_found_ended {
+                return;
+            }
+            self.tell_tale(|| format!("fault: {fault:?}"));
+            match fault {
+                Fault::Kill => self.kill(),
+                Fault::KillBeforeEffect(count) => self.dies_in = Some(count),
+                Fault::KillAndArriveLate => {
+                    self.arrives_late = true;
+                    self.kill();
+                }
+                Fault::KillAtEnd => {}
+                Fault::CommitFails(times) => self.commit_fails = times,
+                Fault::AckLost => self.ack_lost = true,
+                Fault::StoreSlow(events) => self.slow_for = events,
+                Fault::Cancel => self.post.push(RunEvent::CancelAsked),
+                Fault::ClockJumps(seconds) => {
+                    let jump = SignedDuration::from_secs(seconds.into());
+                    self.now = self.now.checked_add(jump).unwrap_or(self.now);
+                }
+            }
+        }
+    }
+
+    fn kill(&mut self) {
+        self.kills += 1;
+        self.crash("kill");
+    }
+
+    fn choose(&mut self) -> Act {
+        let mut acts = Vec::new();
+        self.slow_for = self.slow_for.saturating_sub(1);
+        if !self.queue.is_empty() && self.slow_for == 0 {
+            acts.push(Act::Flush);
+        }
+        if self.workers.iter().any(Option::is_none) {
+            acts.extend([Act::Offer; 2]);
+        }
+        for (number, worker) in self.workers.iter().enumerate() {
+            let Some(worker) = worker else { continue };
+            match worker.current {
+                Some(_) => acts.extend([Act::End(number); 3]),
+                None if worker.left.is_empty() => acts.push(Act::Report(number)),
+                None => {
+                    if worker.starts_after <= self.flushed {
+                        acts.extend([Act::Begin(number); 3]);
+                    }
+                    if !worker.ended.is_empty() {
+                        acts.push(Act::Report(number));
+                    }
+                }
+            }
+        }
+        acts.extend(self.wake.map(|_| Act::Wake));
+        acts.extend((0..self.post.len()).map(Act::Deliver));
+        if !self.late.is_empty() && self.draw.chance(100) {
+            acts.push(Act::SendLate);
+        }
+        if self.has_ghost() && self.draw.chance(200) {
+            acts.push(Act::Ghost);
+        }
+        if self.doctor.has(Planted::HeadMovedBeforeDataVerified) && self.draw.chance(100) {
+            acts.push(Act::Write);
+        }
+        hold!(
+            Rest,
+            !acts.is_empty() || self.slow_for > 0,
+            "nothing can happen and the run is not over: {:?}",
+            self.machine.counts()
+        );
+        if acts.is_empty() {
+            // Only the disk is waited for.
+            acts.push(Act::Flush);
+            self.slow_for = 0;
+        }
+        *self.draw.pick(&acts)
+    }
+
+    fn act(&mut self, act: Act) {
+        match act {
+            Act::Flush => {
+                let count = 1 + self.draw.below(4);
+                self.flush(count);
+            }
+            Act::Offer => self.offer(),
+            Act::Begin(number) => self.begin(number),
+            Act::End(number) => self.end(number),
+            Act::Report(number) => self.report(number),
+            Act::Deliver(number) => {
+                let event = self.post.swap_remove(number);
+                if event != RunEvent::CancelAsked {
+                    self.keep_late(event.clone());
+                }
+                self.tell(event);
+            }
+            Act::Wake => self.wake_up(),
+            Act::SendLate => self.send_late(),
+            Act::Ghost => self.let_ghost_arrive(),
+            Act::Write => self.shelf.keep_promises(),
+        }
+    }
+
+    fn wake_up(&mut self) {
+        let Some(due) = self.wake.take() else { return };
+        if self.doctor.has(Planted::AlarmLost) {
+            return;
+        }
+        if self.draw.chance(900) {
+            self.now = self.now.max(due);
+        }
+        let crashes = self.crashes;
+        if self.doctor.has(Planted::BackoffIgnored) {
+            let effects = self
+                .machine
+                .apply(RunEvent::RetriesDue, due + Duration::from_secs(9_000));
+            let effects = must(effects, "an alarm is refused");
+            return self.perform(effects, None);
+        }
+        self.tell(RunEvent::RetriesDue);
+        hold!(
+            Rest,
+            self.now < due || crashes < self.crashes || self.wake.is_none_or(|next| next > self.now),
+            "a due retry is put off"
+        );
+    }
+
+    fn offer(&mut self) {
+        let wanted = self.machine.wants(self.workers.len());
+        let Some(slot) = self.workers.iter().position(Option::is_none) else {
+            return;
+        };
+        let workers = self.workers.len();
+        let effects = self.apply(RunEvent::SlotFree { workers });
+        let starts = effects.iter().filter(|effect| matches!(effect, RunEffect::Start(_)));
+        hold_eq!(Sound, starts.count(), wanted.min(1), "chunks that are given out");
+        self.perform(effects, Some(slot));
+    }
+
+    /// Tells the run what happened, unless it is over: nothing is told then.
+    pub(super) fn tell(&mut self, event: RunEvent) {
+        if self.machine.is_over() {
+            return;
+        }
+        if event == RunEvent::CancelAsked && self.doctor.has(Planted::CancelRecordedButNotTold) {
+            return self.record_cancel();
+        }
+        let work = match &event {
+            RunEvent::StepsEnded { chunk, .. } => {
+                let mut workers = self.workers.iter().flatten();
+                workers
+                    .find(|worker| worker.work.id == *chunk)
+                    .map(|worker| &worker.work)
+            }
+            _ => None,
+        };
+        let Some(event) = self.doctor.told(event, work) else {
+            return;
+        };
+        let effects = self.apply(event);
+        self.perform(effects, None);
+    }
+
+    fn record_cancel(&mut self) {
+        let moved = vec![Record::RunMoved {
+            run: self.run,
+            to: RunState::Cancelling,
+            at: self.now,
+            counts: self.machine.counts(),
+            error: None,
+        }];
+        self.live.note(&moved[0], self.case, &self.before);
+        self.queued += 1;
+        self.queue.push_back(moved);
+    }
+
+    fn apply(&mut self, event: RunEvent) -> Vec<RunEffect> {
+        self.tell_tale(|| format!("{event:?}"));
+        let effects = must(self.machine.apply(event, self.now), "an event is refused");
+        self.tell_tale(|| format!("  {effects:?}"));
+        effects
+    }
+
+    pub(super) fn tell_tale(&mut self, tale: impl FnOnce() -> String) {
+        if let Some(trace) = &mut self.trace {
+            trace.push_str(&tale());
+            trace.push('\n');
+        }
+    }
+
+    pub(super) fn perform(&mut self, effects: Vec<RunEffect>, slot: Option<usize>) {
+        for effect in effects {
+            hold!(Sound, !self.has_ended, "something follows the end: {effect:?}");
+            if let Some(left) = &mut self.dies_in {
+                *left -= 1;
+                if *left == 0 {
+                    self.dies_in = None;
+                    self.kills += 1;
+                    return self.crash("kill between two effects");
+                }
+            }
+            match effect {
+                RunEffect::Commit(records) => {
+                    for record in &records {
+                        self.check_record(record);
+                        self.live.note(record, self.case, &self.before);
+                    }
+                    self.queued += 1;
+                    self.queue.push_back(records);
+                }
+                RunEffect::Start(work) => {
+                    self.check_start(&work);
+                    let starts_after = if work.after_commit { self.queued } else { 0 };
+                    let Some(slot) = slot else {
+                        broken(Promise::Sound, "work is given out and nobody is free".to_owned())
+                    };
+                    self.workers[slot] = Some(Worker::new(work, starts_after));
+                }
+                RunEffect::WakeAt(at) => self.wake = Some(at),
+                RunEffect::StopAll => self.stop_all(),
+                RunEffect::Ended(state) => {
+                    hold_eq!(Sound, state, self.machine.state(), "the end that is told");
+                    hold!(Sound, state.is_terminal(), "a run ends {state}");
+                    self.has_ended = true;
+                }
+            }
+        }
+    }
+
+    /// The place in the sketch of the asset in a lane.
+    pub(super) fn asset_of(&self, lane: usize) -> usize {
+        self.case.place_of(self.plan.assets[lane].id)
+    }
+
+    pub(super) fn is_cancelling(&self) -> bool {
+        self.live.state == RunState::Cancelling
+    }
+}

@@ -1,0 +1,188 @@
+//! One seed: a pipeline, its store, and a few runs of it one after the other.
+
+use std::collections::BTreeSet;
+use std::panic::{AssertUnwindSafe, catch_unwind};
+
+use flowstone_core::plan::{Force, Planner, RunPlan, RunRequest};
+use flowstone_core::run::{RunCounts, RunState};
+use flowstone_core::store::{Record, RunRow};
+use flowstone_core::{AssetKey, RunId};
+use uuid::Uuid;
+
+use super::broken::{Broken, hold, must};
+use super::case::Case;
+use super::driver::{Driver, Legacy};
+use super::fault::Script;
+use super::planted::{Doctor, Planted};
+use super::world::World;
+use super::{Promise, StorePlace, Tally};
+use crate::Draw;
+use crate::sketch::{name, now};
+
+/// Runs of one seed.
+const RUNS: u64 = 4;
+
+/// One seed, ready to be played.
+pub(super) struct Seed {
+    seed: u64,
+    place: Box<dyn StorePlace>,
+    planted: Option<Planted>,
+    cut: BTreeSet<usize>,
+}
+
+impl Seed {
+    pub(super) fn new(seed: u64, place: Box<dyn StorePlace>, planted: Option<Planted>, cut: &BTreeSet<usize>) -> Self {
+        Self {
+            seed,
+            place,
+            planted,
+            cut: cut.clone(),
+        }
+    }
+
+    /// What goes wrong in a seed, all of it, as text.
+    pub(super) fn script(seed: u64, place: Box<dyn StorePlace>) -> Script {
+        let mut draw = Draw::seeded(seed);
+        let world = World::new(place);
+        let case = Case::draw(seed, &world, &mut draw);
+        Script::draw(&mut draw, case.weather, RUNS)
+    }
+
+    /// Plays it; what happens is added to `trace` if there is one.
+    pub(super) fn play(self, trace: &mut Option<String>) -> Result<Tally, Broken> {
+        let played = catch_unwind(AssertUnwindSafe(|| self.play_runs(trace)));
+        played.map_err(|panic| match panic.downcast::<Broken>() {
+            Ok(broken) => *broken,
+            Err(panic) => {
+                let text = panic.downcast_ref::<String>().map(String::as_str);
+                let text = text.or(panic.downcast_ref::<&str>().copied());
+                Broken {
+                    promise: Promise::Sound,
+                    what: format!("a panic: {}", text.unwrap_or("without text")),
+                }
+            }
+        })
+    }
+
+    fn play_runs(self, trace: &mut Option<String>) -> Tally {
+        let seed = self.seed;
+        let mut draw = Draw::seeded(seed);
+        let world = World::new(self.place);
+        let mut case = Case::draw(seed, &world, &mut draw);
+        let script = Script::draw(&mut draw, case.weather.clone(), RUNS).without(&self.cut);
+        case.weather.clone_from(&script.weather);
+        let doctor = Doctor::new(self.planted);
+        let mut legacy = Legacy::default();
+        let mut tally = Tally {
+            seeds: 1,
+            ..Tally::default()
+        };
+        for number in 0..RUNS {
+            if number > 0 {
+                case.era += 1;
+                if draw.chance(300) {
+                    let asset = draw.below(case.ids.len());
+                    case.change_code(asset);
+                }
+            }
+            let request = request(&case, number, &mut draw);
+            let own_draw = Draw::seeded(draw.number());
+            let Ok(plan) = plan(&case, &world, &request) else {
+                continue;
+            };
+            let run = RunId(Uuid::from_u64_pair(number + 1, seed));
+            create(&world, run);
+            let faults = script.of_run(number);
+            let mut driver = Driver::new((&case, &world, &doctor), (run, number), &plan, faults, legacy, own_draw);
+            driver.trace = trace.take();
+            if let Some(trace) = &mut driver.trace {
+                trace.push_str(&format!("run {number}\n"));
+            }
+            let went = catch_unwind(AssertUnwindSafe(|| {
+                driver.drive();
+                driver.check_end();
+            }));
+            *trace = driver.trace.take();
+            if let Err(found) = went {
+                std::panic::resume_unwind(found);
+            }
+            tally.runs += 1;
+            tally.events += driver.events as u64;
+            tally.crashes += driver.crashes as u64;
+            let has_made_all = driver.machine.state() == RunState::Succeeded
+                && driver
+                    .durable
+                    .skipped
+                    .iter()
+                    .all(flowstone_core::partition::PartitionSet::is_empty)
+                && request.assets.len() == case.ids.len();
+            legacy = driver.legacy();
+            if has_made_all {
+                let again = RunRequest {
+                    force: Force::Nothing,
+                    ..request
+                };
+                let again = must(
+                    plan_of(&case, &world, &again),
+                    "what was planned before cannot be planned",
+                );
+                hold!(
+                    Stale,
+                    again.is_empty(),
+                    "all was made, and still there is something to do: {again:?}"
+                );
+            }
+        }
+        tally
+    }
+}
+
+fn request(case: &Case, number: u64, draw: &mut Draw) -> RunRequest {
+    let takes_all = number == 0 || draw.chance(500);
+    let keys = (0..case.ids.len()).filter(|_| takes_all || draw.chance(700));
+    let assets: Vec<AssetKey> = keys.map(|number| name(number).parse().expect("a name")).collect();
+    let targets = assets.iter().filter(|_| draw.chance(300)).cloned().collect();
+    let force = *draw.pick(&[Force::Nothing, Force::Target, Force::Downstream, Force::All]);
+    RunRequest {
+        assets,
+        targets,
+        force,
+        ..RunRequest::default()
+    }
+}
+
+/// What is stored is what is run.
+fn plan(case: &Case, world: &World, request: &RunRequest) -> flowstone_core::Result<RunPlan> {
+    RunPlan::decode(&plan_of(case, world, request)?.encode()?)
+}
+
+fn plan_of(case: &Case, world: &World, request: &RunRequest) -> flowstone_core::Result<RunPlan> {
+    let store = world.store();
+    let statuses: Vec<_> = case.ids.iter().map(|id| world.ask(store.status(*id))).collect();
+    let planner = Planner {
+        graph: case.graph(),
+        ids: &case.ids,
+        statuses: &statuses,
+        now: now(),
+    };
+    planner.plan(request)
+}
+
+fn create(world: &World, run: RunId) {
+    let row = RunRow {
+        run,
+        pipeline: "drawn".to_owned(),
+        idempotency_key: None,
+        request: bytes::Bytes::new(),
+        plan: None,
+        state: RunState::Running,
+        created_at: now(),
+        moved_at: now(),
+        counts: RunCounts::default(),
+        error: None,
+    };
+    let store = world.store();
+    for verdict in world.ask(store.commit(&[Record::RunCreated(row)])) {
+        must(verdict, "a new run is refused");
+    }
+}

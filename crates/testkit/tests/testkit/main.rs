@@ -1,0 +1,5 @@
+//! The testkit tried on itself: its suites, and its simulation.
+
+mod conformance;
+mod simulation;
+mod support;
