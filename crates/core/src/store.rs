@@ -98,6 +98,9 @@ pub trait Store: Send + Sync + 'static {
     /// The current materializations of those of `partitions` that have one, by partition.
     async fn heads(&self, asset: AssetId, partitions: &PartitionSet) -> Result<Vec<Materialization>>;
 
+    /// The materializations of partitions at the given versions, by partition; those that do not exist are left out.
+    async fn materializations(&self, asset: AssetId, versions: &Versions) -> Result<Vec<Materialization>>;
+
     /// One materialization, or the current one if no version is given.
     async fn materialization(
         &self,

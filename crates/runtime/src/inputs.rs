@@ -1,60 +1,94 @@
-//! Loads the pinned inputs of steps.
+//! Finds and loads the pinned inputs of steps.
 
-use std::sync::Arc;
+use std::collections::HashMap;
+use std::ops::Bound;
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
 use flowstone_core::asset::InputLoader;
+use flowstone_core::io::Stored;
 use flowstone_core::partition::PartitionSet;
 use flowstone_core::{BoxFuture, Error, ErrorKind, Result, Value, Version};
 
-use crate::lanes::{InputScope, LaneScope};
+use crate::lanes::LaneScope;
 
-/// Loads inputs of the steps of one lane.
-pub(crate) struct LaneInputs(pub(crate) Arc<LaneScope>);
+/// How many addresses of one input are asked for at once.
+const PAGE_LEN_MAX: u64 = 2048;
 
-impl InputLoader for LaneInputs {
-    fn partitions(&self, input: usize, partition: u64) -> Result<PartitionSet> {
-        let scope = &self.0.inputs[input];
-        let needed = scope.mapping.upstream_of_one(partition);
-        let mut available = scope.pinned.partitions().intersect(&needed);
-        if let Some(planned) = &scope.planned {
-            available.union_with(&planned.available(&needed));
-        }
-        Ok(available)
-    }
+/// Loads inputs of the steps of one chunk.
+///
+/// Addresses that only the store knows are read a page at a time: what the first step needs, and what those after it
+/// are going to need.
+pub(crate) struct ChunkInputs {
+    lane: Arc<LaneScope>,
+    steps: PartitionSet,
+    /// The last page of each input.
+    pages: Vec<Mutex<Page>>,
+}
 
-    fn load(&self, input: usize, upstream: u64) -> BoxFuture<'_, Result<Option<Value>>> {
-        Box::pin(self.load_pinned(&self.0.inputs[input], upstream))
+/// Versions and addresses by upstream partition.
+type Page = HashMap<u64, (Version, Stored)>;
+
+impl ChunkInputs {
+    /// The inputs of `steps`.
+    pub(crate) fn new(lane: Arc<LaneScope>, steps: PartitionSet) -> Self {
+        let pages = lane.inputs.iter().map(|_| Mutex::default()).collect();
+        Self { lane, steps, pages }
     }
 }
 
-impl LaneInputs {
-    async fn load_pinned(&self, input: &InputScope, upstream: u64) -> Result<Option<Value>> {
-        let (stored, version) = match &input.planned {
-            Some(planned) => planned.find(upstream),
-            None => (None, Version::NONE),
-        };
-        let version = if version == Version::NONE {
-            input.pinned.get(upstream)
-        } else {
-            version
-        };
+impl InputLoader for ChunkInputs {
+    fn partitions(&self, input: usize, partition: u64) -> Result<PartitionSet> {
+        let scope = &self.lane.inputs[input];
+        let needed = scope.mapping.upstream_of_one(partition);
+        Ok(scope.available(&needed))
+    }
+
+    fn load(&self, input: usize, upstream: u64) -> BoxFuture<'_, Result<Option<Value>>> {
+        Box::pin(self.load_pinned(input, upstream))
+    }
+}
+
+impl ChunkInputs {
+    fn page(&self, input: usize) -> MutexGuard<'_, Page> {
+        self.pages[input].lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    async fn load_pinned(&self, number: usize, upstream: u64) -> Result<Option<Value>> {
+        let input = &self.lane.inputs[number];
+        let (stored, version) = input.find(upstream);
         if version == Version::NONE {
             return Ok(None);
         }
         let stored = match stored {
             Some(stored) => stored,
-            None => self.look_up(input, upstream, version).await?,
+            None => self.look_up(number, upstream, version).await?,
         };
         input.io.load(&stored, input.ty).await.map(Some)
     }
 
-    async fn look_up(&self, input: &InputScope, upstream: u64, version: Version) -> Result<flowstone_core::io::Stored> {
-        let found = self
-            .0
-            .store
-            .materialization(input.asset, upstream, Some(version))
-            .await?;
-        found.map(|made| made.stored).ok_or_else(|| {
+    async fn look_up(&self, number: usize, upstream: u64, version: Version) -> Result<Stored> {
+        let find = |page: &Page| {
+            let found = page.get(&upstream).filter(|(known, _)| *known == version);
+            found.map(|(_, stored)| stored.clone())
+        };
+        if let Some(stored) = find(&self.page(number)) {
+            return Ok(stored);
+        }
+        let input = &self.lane.inputs[number];
+        let mut ahead = input.mapping.upstream_of(&self.steps);
+        if ahead.len() > PAGE_LEN_MAX {
+            ahead.remove_range((Bound::Unbounded, Bound::Excluded(upstream)));
+            ahead = ahead.split_off_first(PAGE_LEN_MAX);
+        }
+        let versions = input.versions_in_store(&ahead);
+        let made = self.lane.store.materializations(input.asset, &versions).await?;
+        let page = made
+            .into_iter()
+            .map(|made| (made.partition, (made.version, made.stored)));
+        let page = page.collect();
+        let found = find(&page);
+        *self.page(number) = page;
+        found.ok_or_else(|| {
             Error::new(
                 ErrorKind::NotFound,
                 format!("version {version} of a pinned input is not in the ledger"),

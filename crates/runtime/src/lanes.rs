@@ -48,6 +48,34 @@ pub(crate) struct InputScope {
     pub(crate) ty: TypeInfo,
 }
 
+impl InputScope {
+    /// Those of `needed` that have a value.
+    pub(crate) fn available(&self, needed: &PartitionSet) -> PartitionSet {
+        let mut available = self.pinned.of(needed).partitions();
+        if let Some(planned) = &self.planned {
+            available.union_with(&planned.available(needed));
+        }
+        available
+    }
+
+    /// Where the value lies if this process made it, and its version; `Version::NONE` when there is none.
+    pub(crate) fn find(&self, partition: u64) -> (Option<Stored>, Version) {
+        match self.planned.as_ref().map(|planned| planned.find(partition)) {
+            Some((stored, version)) if version != Version::NONE => (stored, version),
+            _ => (None, self.pinned.get(partition)),
+        }
+    }
+
+    /// The versions of those of `partitions` that were not made by this process.
+    pub(crate) fn versions_in_store(&self, partitions: &PartitionSet) -> Versions {
+        let mut versions = self.pinned.of(partitions);
+        if let Some(planned) = &self.planned {
+            planned.add_versions_in_store(partitions, &mut versions);
+        }
+        versions
+    }
+}
+
 /// What a run has made of one asset so far. A cache in front of the store, and ahead of it: outcomes that are queued for
 /// commit are here already.
 pub(crate) struct LaneOutputs {
@@ -60,12 +88,19 @@ pub(crate) struct LaneOutputs {
 #[derive(Default)]
 struct Made {
     partitions: PartitionSet,
+    /// Those of `partitions` that an earlier process made.
+    recovered: PartitionSet,
     stored: HashMap<u64, Stored>,
 }
 
 impl LaneOutputs {
     fn made(&self) -> MutexGuard<'_, Made> {
         self.made.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    /// The versions that there were when the run was planned.
+    pub(crate) fn base(&self) -> &Versions {
+        &self.base
     }
 
     /// Notes that `partition` was made.
@@ -79,14 +114,29 @@ impl LaneOutputs {
 
     /// Notes partitions that an earlier process made in this run.
     pub(crate) fn add_recovered(&self, partitions: &PartitionSet) {
-        self.made().partitions.union_with(partitions);
+        let mut made = self.made();
+        made.partitions.union_with(partitions);
+        made.recovered.union_with(partitions);
     }
 
     /// Those of `needed` that have a value, made in this run or before.
     pub(crate) fn available(&self, needed: &PartitionSet) -> PartitionSet {
         let mut available = self.made().partitions.intersect(needed);
-        available.union_with(&self.base.partitions().intersect(needed));
+        available.union_with(&self.base.of(needed).partitions());
         available
+    }
+
+    fn add_versions_in_store(&self, partitions: &PartitionSet, versions: &mut Versions) {
+        let made = self.made();
+        for (version, unmade) in self.base.of(&partitions.difference(&made.partitions)).iter() {
+            versions.add(version, unmade.clone());
+        }
+        let mut first = made.recovered.intersect(partitions);
+        for (version, again) in self.base.of(&first).iter() {
+            versions.add(version.next(), again.clone());
+        }
+        first.subtract(&self.base.partitions());
+        versions.add(Version::NONE.next(), first);
     }
 
     /// Where the value lies if it was made by this process, and its version.

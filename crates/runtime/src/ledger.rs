@@ -1,17 +1,19 @@
 //! The only writer to the store: commits whatever has gathered while the last commit ran.
 //!
-//! Senders queue records in order and go on; who needs to know that they are on disk asks for a receipt. When the store
-//! fails for good, nothing more is committed, and everybody who waits is told.
+//! Senders queue records in order and go on; who needs to know that they are on disk asks for a receipt. While nobody
+//! does, the ledger lets records gather for a moment, so that it need not be woken for each. When the store fails for
+//! good, nothing more is committed, and everybody who waits is told.
 
 use std::collections::HashSet;
 use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::Duration;
 
 use flowstone_core::run::RunState;
 use flowstone_core::store::{Record, Store};
 use flowstone_core::{Error, ErrorClass, ErrorKind, ErrorRecord, Result};
 use ractor::{Actor, ActorId, ActorProcessingErr, ActorRef};
-use tokio::sync::{mpsc, oneshot, watch};
+use tokio::sync::{Notify, mpsc, oneshot, watch};
 use tokio::task::JoinHandle;
 use tracing::{error, warn};
 
@@ -21,6 +23,8 @@ use crate::run_actor::RunMessage;
 const QUEUE_LEN_MAX: usize = 1024;
 /// How many entries go into one commit.
 const GROUP_LEN_MAX: usize = 512;
+/// How long records may gather while nobody waits for a receipt.
+const GATHER: Duration = Duration::from_millis(1);
 /// The waits between tries when the store fails in a way that may pass.
 const STORE_RETRIES: [Duration; 4] = [
     Duration::from_millis(50),
@@ -41,8 +45,41 @@ pub(crate) enum Receipt {
     EndAndOnce(RunState, oneshot::Sender<Result<()>>),
 }
 
+impl Receipt {
+    fn is_awaited(&self) -> bool {
+        !matches!(self, Self::None)
+    }
+}
+
 /// The right to queue one entry, without waiting.
-pub(crate) type Permit<'a> = mpsc::Permit<'a, Entry>;
+pub(crate) struct Permit<'a> {
+    place: mpsc::Permit<'a, Entry>,
+    /// True when the queue is filling up.
+    is_pressing: bool,
+    signals: &'a Signals,
+}
+
+/// What the two ends of the queue tell each other.
+#[derive(Default)]
+struct Signals {
+    /// Somebody waits for what was queued.
+    urgent: Notify,
+    /// The next entry wakes the ledger.
+    is_idle: AtomicBool,
+}
+
+impl Permit<'_> {
+    /// Queues `entry` behind all that were sent before; true when that woke the ledger.
+    pub(crate) fn send(self, entry: Entry) -> bool {
+        let Signals { urgent, is_idle } = self.signals;
+        let is_urgent = self.is_pressing || entry.receipt.is_awaited();
+        self.place.send(entry);
+        if is_urgent {
+            urgent.notify_one();
+        }
+        is_urgent || is_idle.load(Ordering::Relaxed)
+    }
+}
 
 /// Records that are committed together.
 pub(crate) struct Entry {
@@ -55,13 +92,19 @@ pub(crate) struct Entry {
 #[derive(Clone)]
 pub(crate) struct LedgerHandle {
     queue: mpsc::Sender<Entry>,
+    signals: Arc<Signals>,
     failure: watch::Receiver<Option<ErrorRecord>>,
 }
 
 impl LedgerHandle {
     /// Waits while the queue is full.
     pub(crate) async fn permit(&self) -> Result<Permit<'_>> {
-        self.queue.reserve().await.map_err(|_| self.closed())
+        let place = self.queue.reserve().await.map_err(|_| self.closed())?;
+        Ok(Permit {
+            place,
+            is_pressing: self.queue.capacity() < QUEUE_LEN_MAX / 2,
+            signals: &self.signals,
+        })
     }
 
     /// Commits `records` and waits until they are on disk.
@@ -97,17 +140,54 @@ pub(crate) struct LedgerState(JoinHandle<()>);
 
 pub(crate) struct LedgerArguments {
     store: Arc<dyn Store>,
-    queue: mpsc::Receiver<Entry>,
+    queue: Queue,
     failure: watch::Sender<Option<ErrorRecord>>,
+}
+
+/// The ledger's end of the queue.
+struct Queue {
+    entries: mpsc::Receiver<Entry>,
+    signals: Arc<Signals>,
+}
+
+impl Queue {
+    /// Waits for entries; none when nobody can send any more.
+    async fn wait(&mut self, group: &mut Vec<Entry>) {
+        self.signals.is_idle.store(true, Ordering::Relaxed);
+        self.entries.recv_many(group, GROUP_LEN_MAX).await;
+        self.signals.is_idle.store(false, Ordering::Relaxed);
+    }
+
+    /// Lets entries gather until somebody waits for one, but not for long. None when there are none.
+    async fn gather(&mut self, group: &mut Vec<Entry>) {
+        if self.entries.is_empty() {
+            tokio::select! {
+                biased;
+                () = self.signals.urgent.notified() => {}
+                () = tokio::time::sleep(GATHER) => {}
+            }
+        }
+        while group.len() < GROUP_LEN_MAX
+            && let Ok(entry) = self.entries.try_recv()
+        {
+            group.push(entry);
+        }
+    }
 }
 
 /// Makes the two ends of a ledger.
 pub(crate) fn ledger(store: Arc<dyn Store>) -> (LedgerHandle, LedgerArguments) {
-    let (sender, queue) = mpsc::channel(QUEUE_LEN_MAX);
+    let (sender, entries) = mpsc::channel(QUEUE_LEN_MAX);
     let (failure, health) = watch::channel(None);
+    let signals = Arc::new(Signals::default());
+    let queue = Queue {
+        entries,
+        signals: Arc::clone(&signals),
+    };
     (
         LedgerHandle {
             queue: sender,
+            signals,
             failure: health,
         },
         LedgerArguments { store, queue, failure },
@@ -145,11 +225,18 @@ impl Drop for LedgerState {
     }
 }
 
-async fn write(store: &dyn Store, mut queue: mpsc::Receiver<Entry>, failure: &watch::Sender<Option<ErrorRecord>>) {
+async fn write(store: &dyn Store, mut queue: Queue, failure: &watch::Sender<Option<ErrorRecord>>) {
     let mut group = Vec::with_capacity(GROUP_LEN_MAX);
     let mut records = Vec::new();
     let mut refused = RefusedActors::default();
-    while queue.recv_many(&mut group, GROUP_LEN_MAX).await > 0 {
+    loop {
+        queue.gather(&mut group).await;
+        if group.is_empty() {
+            queue.wait(&mut group).await;
+        }
+        if group.is_empty() {
+            return;
+        }
         refused.drop_late(&mut group);
         records.clear();
         let mut ends = Vec::with_capacity(group.len());
@@ -172,11 +259,11 @@ async fn write(store: &dyn Store, mut queue: mpsc::Receiver<Entry>, failure: &wa
                 error!(error = %failed, "the store failed; nothing more is committed");
                 let record = failed.to_record();
                 failure.send_replace(Some(record.clone()));
-                queue.close();
+                queue.entries.close();
                 for entry in group.drain(..) {
                     tell(entry, Err(record.clone().into_error()));
                 }
-                while let Some(entry) = queue.recv().await {
+                while let Some(entry) = queue.entries.recv().await {
                     tell(entry, Err(record.clone().into_error()));
                 }
                 return;

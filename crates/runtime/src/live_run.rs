@@ -46,6 +46,8 @@ struct Core {
     stage: Stage,
     /// True while the actor knows that more workers would be of use.
     has_nudged: bool,
+    /// True when another task was woken since a worker last began to ask for its next chunk.
+    has_woken: bool,
     published_at: Instant,
 }
 
@@ -76,6 +78,8 @@ pub(crate) struct Claimed {
     pub(crate) running: Running,
     /// Comes when the claim is on disk, if the work must wait for that.
     pub(crate) committed: Option<oneshot::Receiver<Result<()>>>,
+    /// True when another task was woken on the way, which this thread may have to run before it is blocked by a step.
+    pub(crate) has_woken: bool,
 }
 
 /// What a worker has to say when it asks for its next chunk.
@@ -98,6 +102,7 @@ impl LiveRun {
             running: HashMap::new(),
             stage: Stage::Going,
             has_nudged: false,
+            has_woken: false,
             published_at: Instant::now(),
         };
         Self {
@@ -120,7 +125,8 @@ impl LiveRun {
         self.core.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
-    fn tell(&self, message: RunMessage) {
+    fn tell(&self, core: &mut Core, message: RunMessage) {
+        core.has_woken = true;
         if let Some(actor) = self.actor.get() {
             // An actor that is gone is put back from the store by its supervisor.
             drop(actor.cast(message));
@@ -164,6 +170,7 @@ impl LiveRun {
     pub(crate) async fn next(&self, over: Option<Over>, given_up: &Arc<AtomicBool>) -> Option<Claimed> {
         let permit = self.shared.ledger.permit().await.ok()?;
         let mut core = self.core();
+        core.has_woken = false;
         let mut records = Vec::new();
         let is_first = over.is_none();
         if let Some(Over { chunk, fence, ended }) = over {
@@ -200,10 +207,13 @@ impl LiveRun {
             }
             other => (other, self.end_receipt(&core)),
         };
-        self.queue(permit, records, receipt);
+        self.queue(&mut core, permit, records, receipt);
         self.nudge(&mut core);
         self.publish(&mut core);
-        claimed
+        claimed.map(|claimed| Claimed {
+            has_woken: core.has_woken,
+            ..claimed
+        })
     }
 
     fn claim(&self, core: &mut Core, records: &mut Vec<Record>, given_up: &Arc<AtomicBool>) -> Option<Claimed> {
@@ -222,13 +232,14 @@ impl LiveRun {
                         given_up: Arc::clone(given_up),
                     };
                     if let Some(deadline) = self.lanes[work.id.lane].deadline {
-                        self.tell(RunMessage::LookAtDeadlinesAfter(deadline));
+                        self.tell(core, RunMessage::LookAtDeadlinesAfter(deadline));
                     }
                     core.running.insert(work.id, running.clone());
                     claimed = Some(Claimed {
                         work,
                         running,
                         committed: None,
+                        has_woken: false,
                     });
                 }
                 other => drop(self.perform_but_commit(core, vec![other])),
@@ -257,7 +268,7 @@ impl LiveRun {
                 None
             }
             Err(error) => {
-                self.tell(RunMessage::Refused(error));
+                self.tell(core, RunMessage::Refused(error));
                 None
             }
         }
@@ -266,7 +277,7 @@ impl LiveRun {
     fn perform(&self, core: &mut Core, effects: Vec<RunEffect>, permit: Permit<'_>) {
         let records = self.perform_but_commit(core, effects);
         let receipt = self.end_receipt(core);
-        self.queue(permit, records, receipt);
+        self.queue(core, permit, records, receipt);
     }
 
     fn perform_but_commit(&self, core: &mut Core, effects: Vec<RunEffect>) -> Vec<Record> {
@@ -274,13 +285,13 @@ impl LiveRun {
         for effect in effects {
             match effect {
                 RunEffect::Commit(mut more) => records.append(&mut more),
-                RunEffect::WakeAt(due) => self.tell(RunMessage::WakeAt(due)),
+                RunEffect::WakeAt(due) => self.tell(core, RunMessage::WakeAt(due)),
                 RunEffect::StopAll => core.running.values().for_each(|running| running.cancel.cancel()),
                 // The end is told by the receipt of its record.
                 RunEffect::Ended(_) => {}
                 RunEffect::Start(_) => {
                     let defect = Error::new(ErrorKind::Internal, "a chunk was given out without a worker");
-                    self.tell(RunMessage::Refused(defect));
+                    self.tell(core, RunMessage::Refused(defect));
                 }
             }
         }
@@ -296,9 +307,9 @@ impl LiveRun {
         }
     }
 
-    fn queue(&self, permit: Permit<'_>, records: Vec<Record>, receipt: Receipt) {
+    fn queue(&self, core: &mut Core, permit: Permit<'_>, records: Vec<Record>, receipt: Receipt) {
         if !records.is_empty() {
-            permit.send(Entry {
+            core.has_woken |= permit.send(Entry {
                 records,
                 run: self.actor.get().cloned(),
                 receipt,
@@ -310,7 +321,7 @@ impl LiveRun {
     fn nudge(&self, core: &mut Core) {
         if !core.has_nudged && core.stage == Stage::Going && core.machine.wants(1) > 0 {
             core.has_nudged = true;
-            self.tell(RunMessage::NeedWorkers);
+            self.tell(core, RunMessage::NeedWorkers);
         }
     }
 

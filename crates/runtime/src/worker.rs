@@ -18,7 +18,7 @@ use tokio::sync::mpsc;
 use tokio_util::sync::CancellationToken;
 
 use crate::dispatcher::Slot;
-use crate::inputs::LaneInputs;
+use crate::inputs::ChunkInputs;
 use crate::lanes::LaneScope;
 use crate::live_run::{Claimed, LiveRun, Over, Running};
 use crate::run_actor::RunMessage;
@@ -28,6 +28,8 @@ use crate::watch::CurrentStep;
 const REPORT_LEN_MAX: usize = 512;
 /// … or so long.
 const REPORT_AFTER: Duration = Duration::from_millis(2);
+/// How long a worker that goes from chunk to chunk keeps its thread.
+const YIELD_AFTER: Duration = Duration::from_millis(1);
 
 /// The errand of a worker: to take chunk after chunk of a run until there is nothing to take.
 ///
@@ -80,10 +82,12 @@ async fn carry_out(mut order: Order) {
         return;
     };
     let mut over = None;
+    let mut yielded = Instant::now();
     while let Some(Claimed {
         work,
         running,
         committed,
+        has_woken,
     }) = order.live.next(over.take(), &given_up).await
     {
         order.under_way = Some((work.id, work.fence));
@@ -93,9 +97,10 @@ async fn carry_out(mut order: Order) {
                 order.under_way = None;
                 return;
             }
-        } else {
-            // Lets the ledger take the records in, should a step block this thread.
+        } else if has_woken || yielded.elapsed() >= YIELD_AFTER {
+            // Whoever was woken by this thread waits at it, and a step may block it.
             tokio::task::yield_now().await;
+            yielded = Instant::now();
         }
         let chunk = Chunk {
             live: &order.live,
@@ -128,7 +133,8 @@ impl Chunk<'_> {
             Ok(heads) => heads,
             Err(error) => return self.fail_all(&error),
         };
-        let inputs: Arc<dyn InputLoader> = Arc::new(LaneInputs(Arc::clone(self.lane)));
+        let inputs = ChunkInputs::new(Arc::clone(self.lane), self.work.steps.clone());
+        let inputs: Arc<dyn InputLoader> = Arc::new(inputs);
         let mut cancel = self.running.cancel.child_token();
         let mut ended = Vec::new();
         let mut reported = Instant::now();
@@ -195,7 +201,8 @@ impl Chunk<'_> {
         if self.work.has_head.is_empty() {
             return Ok(Vec::new());
         }
-        let heads = self.lane.store.heads(self.lane.asset, &self.work.has_head).await?;
+        let versions = self.lane.outputs.base().of(&self.work.has_head);
+        let heads = self.lane.store.materializations(self.lane.asset, &versions).await?;
         Ok(heads
             .into_iter()
             .map(|head| (head.partition, head.stored.data_version))

@@ -26,7 +26,7 @@ use async_trait::async_trait;
 use flowstone_core::partition::{PartitionSet, PartitionSpace};
 use flowstone_core::store::{
     AssetRow, AssetStatus, ChunkRow, Event, LineageInput, Materialization, Record, RunFilter, RunRow, StepFailure,
-    Store, StoreStats,
+    Store, StoreStats, Versions,
 };
 use flowstone_core::{AssetId, AssetKey, Error, ErrorKind, Result, RunId, Version};
 use sqlx::SqlitePool;
@@ -186,6 +186,12 @@ impl Store for SqliteStore {
 
     async fn heads(&self, asset: AssetId, partitions: &PartitionSet) -> Result<Vec<Materialization>> {
         read::heads(&self.readers, asset, partitions)
+            .await
+            .map_err(self.reading())
+    }
+
+    async fn materializations(&self, asset: AssetId, versions: &Versions) -> Result<Vec<Materialization>> {
+        read::materializations(&self.readers, asset, versions)
             .await
             .map_err(self.reading())
     }

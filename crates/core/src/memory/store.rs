@@ -9,7 +9,7 @@ use jiff::Timestamp;
 use crate::partition::{PartitionSet, PartitionSpace};
 use crate::store::{
     AssetRow, AssetStatus, ChunkClaim, ChunkProgress, ChunkRow, ChunkState, Event, EventKind, HeadSet, LineageInput,
-    Materialization, Record, RefusedRuns, RunFilter, RunRow, StepFailure, Store, StoreStats,
+    Materialization, Record, RefusedRuns, RunFilter, RunRow, StepFailure, Store, StoreStats, Versions,
 };
 use crate::{AssetId, AssetKey, ChunkNo, Error, ErrorKind, Result, RunId, Version};
 
@@ -313,6 +313,20 @@ impl Store for MemoryStore {
                 .cloned()
         };
         Ok(partitions.iter().filter_map(head).collect())
+    }
+
+    async fn materializations(&self, asset: AssetId, versions: &Versions) -> Result<Vec<Materialization>> {
+        let kept = self.kept();
+        let mut found = Vec::new();
+        for (version, partitions) in versions.iter() {
+            let one = |partition| {
+                let all = kept.materialized.get(&(asset, partition))?;
+                all.iter().find(|made| made.version == version).cloned()
+            };
+            found.extend(partitions.iter().filter_map(one));
+        }
+        found.sort_unstable_by_key(|made| made.partition);
+        Ok(found)
     }
 
     async fn materialization(

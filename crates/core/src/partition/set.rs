@@ -1,7 +1,7 @@
 //! A set of partitions of one space, as a compressed bitmap over dense indices.
 //!
 //! What is asked, ready, running and done are such sets. Their cost follows the number of runs, not of members, so ten
-//! million neighbors are as cheap as one. Knows nothing of the space: whoever combines two sets sees to that.
+//! million neighbors are as cheap as one, and neither needs an allocation. Knows nothing of the space: whoever combines two sets sees to that.
 
 use std::ops::{Bound, RangeBounds};
 
@@ -29,18 +29,40 @@ const SHORT_RUN: u64 = 8;
 /// let done: PartitionSet = [0, 1, 2].into_iter().collect();
 /// assert_eq!(asked.difference(&done).to_string(), "3-30");
 /// ```
-#[derive(Debug, Clone, Default, PartialEq)]
-pub struct PartitionSet {
-    members: RoaringTreemap,
+#[derive(Debug, Clone)]
+pub struct PartitionSet(Form);
+
+/// Most sets of an engine are empty or one run, and those cost no allocation.
+#[derive(Debug, Clone)]
+enum Form {
+    Empty,
+    /// First and last member of a single run.
+    Run(u64, u64),
+    /// Anything else. Single insertions may have made it a run after all.
+    Many(RoaringTreemap),
 }
 
-// Members are whole numbers, so equality is total; roaring only promises the partial kind.
+impl Default for PartitionSet {
+    fn default() -> Self {
+        Self::new()
+    }
+}
+
+impl PartialEq for PartitionSet {
+    fn eq(&self, other: &Self) -> bool {
+        match (&self.0, &other.0) {
+            (Form::Many(members), Form::Many(others)) => members == others,
+            _ => self.len() == other.len() && self.min() == other.min() && self.max() == other.max(),
+        }
+    }
+}
+
 impl Eq for PartitionSet {}
 
 impl PartitionSet {
     /// The empty set.
-    pub fn new() -> Self {
-        Self::default()
+    pub const fn new() -> Self {
+        Self(Form::Empty)
     }
 
     /// All partitions of a space of length `len`.
@@ -50,96 +72,148 @@ impl PartitionSet {
 
     /// All indices of `range`; empty if the range is.
     pub fn from_range(range: impl RangeBounds<u64>) -> Self {
-        let mut set = Self::new();
-        set.insert_range(range);
-        set
+        Self(inclusive(&range).map_or(Form::Empty, |(lo, hi)| Form::Run(lo, hi)))
     }
 
     /// Exactly one partition.
-    pub fn single(partition: u64) -> Self {
-        Self::from_range(partition..=partition)
+    pub const fn single(partition: u64) -> Self {
+        Self(Form::Run(partition, partition))
     }
 
     /// Adds one partition; true if it was not there.
     pub fn insert(&mut self, partition: u64) -> bool {
-        self.members.insert(partition)
+        if let Form::Many(members) = &mut self.0 {
+            return members.insert(partition);
+        }
+        let is_new = !self.contains(partition);
+        self.add_run(partition, partition);
+        is_new
     }
 
     /// Adds all indices of `range`; nothing if the range is empty.
     pub fn insert_range(&mut self, range: impl RangeBounds<u64>) {
         if let Some((lo, hi)) = inclusive(&range) {
-            self.members.insert_range(lo..=hi);
+            self.add_run(lo, hi);
         }
     }
 
     /// Takes one partition out; true if it was there.
     pub fn remove(&mut self, partition: u64) -> bool {
-        self.members.remove(partition)
+        if let Form::Many(members) = &mut self.0 {
+            return members.remove(partition);
+        }
+        let was_there = self.contains(partition);
+        self.remove_run(partition, partition);
+        was_there
     }
 
     /// Takes all indices of `range` out.
     pub fn remove_range(&mut self, range: impl RangeBounds<u64>) {
         if let Some((lo, hi)) = inclusive(&range) {
-            self.members.remove_range(lo..=hi);
+            self.remove_run(lo, hi);
         }
     }
 
     /// True if `partition` is a member.
     pub fn contains(&self, partition: u64) -> bool {
-        self.members.contains(partition)
+        match &self.0 {
+            Form::Empty => false,
+            Form::Run(lo, hi) => (*lo..=*hi).contains(&partition),
+            Form::Many(members) => members.contains(partition),
+        }
     }
 
     /// True if every index of `range` is a member, which an empty range always is.
     pub fn contains_range(&self, range: impl RangeBounds<u64>) -> bool {
-        inclusive(&range).is_none_or(|(lo, hi)| self.members.contains_range(lo..=hi))
+        inclusive(&range).is_none_or(|(lo, hi)| match &self.0 {
+            Form::Empty => false,
+            Form::Run(first, last) => *first <= lo && hi <= *last,
+            Form::Many(members) => members.contains_range(lo..=hi),
+        })
     }
 
     /// How many members there are.
     pub fn len(&self) -> u64 {
-        self.members.len()
+        match &self.0 {
+            Form::Empty => 0,
+            Form::Run(lo, hi) => (hi - lo).saturating_add(1),
+            Form::Many(members) => members.len(),
+        }
     }
 
     /// True if there is no member.
     pub fn is_empty(&self) -> bool {
-        self.members.is_empty()
+        match &self.0 {
+            Form::Empty => true,
+            Form::Run(..) => false,
+            Form::Many(members) => members.is_empty(),
+        }
     }
 
     /// The smallest member.
     pub fn min(&self) -> Option<u64> {
-        self.members.min()
+        match &self.0 {
+            Form::Empty => None,
+            Form::Run(lo, _) => Some(*lo),
+            Form::Many(members) => members.min(),
+        }
     }
 
     /// The largest member.
     pub fn max(&self) -> Option<u64> {
-        self.members.max()
+        match &self.0 {
+            Form::Empty => None,
+            Form::Run(_, hi) => Some(*hi),
+            Form::Many(members) => members.max(),
+        }
     }
 
     /// How many members are less than `partition`.
     pub fn rank(&self, partition: u64) -> u64 {
-        partition.checked_sub(1).map_or(0, |last| self.members.rank(last))
+        partition.checked_sub(1).map_or(0, |last| self.count_in(..=last))
     }
 
     /// The member that has `n` smaller ones.
     pub fn nth(&self, n: u64) -> Option<u64> {
-        self.members.select(n)
+        match &self.0 {
+            Form::Empty => None,
+            Form::Run(lo, hi) => lo.checked_add(n).filter(|member| member <= hi),
+            Form::Many(members) => members.select(n),
+        }
     }
 
     /// How many members lie in `range`.
     pub fn count_in(&self, range: impl RangeBounds<u64>) -> u64 {
-        inclusive(&range).map_or(0, |(lo, hi)| self.members.range_cardinality(lo..=hi))
+        inclusive(&range).map_or(0, |(lo, hi)| match &self.0 {
+            Form::Empty => 0,
+            Form::Run(first, last) => {
+                common((lo, hi), (*first, *last)).map_or(0, |(lo, hi)| (hi - lo).saturating_add(1))
+            }
+            Form::Many(members) => members.range_cardinality(lo..=hi),
+        })
     }
 
     /// The members in ascending order. For arithmetic take [`PartitionSet::intervals`], which is shorter.
     pub fn iter(&self) -> impl DoubleEndedIterator<Item = u64> + '_ {
-        self.members.iter()
+        let (run, members) = match &self.0 {
+            Form::Empty => (None, None),
+            Form::Run(lo, hi) => (Some(*lo..=*hi), None),
+            Form::Many(members) => (None, Some(members.iter())),
+        };
+        run.into_iter().flatten().chain(members.into_iter().flatten())
     }
 
     /// The longest runs of neighbors as (first, last), ascending, both ends members.
     pub fn intervals(&self) -> Intervals<'_> {
+        let (bitmaps, pending) = match &self.0 {
+            Form::Empty => (None, None),
+            Form::Run(lo, hi) => (None, Some((*lo, *hi))),
+            Form::Many(members) => (Some(members.bitmaps()), None),
+        };
         Intervals {
-            bitmaps: self.members.bitmaps(),
+            bitmaps,
             current: None,
-            pending: None,
+            pending,
         }
     }
 
@@ -160,24 +234,45 @@ impl PartitionSet {
     /// The members of either.
     #[must_use]
     pub fn union(&self, other: &Self) -> Self {
-        Self {
-            members: &self.members | &other.members,
+        match (&self.0, &other.0) {
+            (Form::Many(members), Form::Many(others)) => Self::from(members | others),
+            (Form::Many(_), _) => self.clone().merged(other),
+            _ => other.clone().merged(self),
         }
     }
 
     /// The members of both.
     #[must_use]
     pub fn intersect(&self, other: &Self) -> Self {
-        Self {
-            members: &self.members & &other.members,
+        match (&self.0, &other.0) {
+            (Form::Empty, _) | (_, Form::Empty) => Self::new(),
+            (Form::Many(members), Form::Many(others)) => Self::from(members & others),
+            (Form::Many(members), Form::Run(lo, hi)) | (Form::Run(lo, hi), Form::Many(members)) => {
+                within(members, *lo, *hi)
+            }
+            (Form::Run(lo, hi), Form::Run(first, last)) => {
+                Self(common((*lo, *hi), (*first, *last)).map_or(Form::Empty, |(lo, hi)| Form::Run(lo, hi)))
+            }
         }
     }
 
     /// The members that `other` does not have.
     #[must_use]
     pub fn difference(&self, other: &Self) -> Self {
-        Self {
-            members: &self.members - &other.members,
+        match (&self.0, &other.0) {
+            (Form::Many(members), Form::Many(others)) => Self::from(members - others),
+            (Form::Run(lo, hi), Form::Many(others)) => {
+                let inside = within(others, *lo, *hi);
+                match &inside.0 {
+                    Form::Many(inside) => Self::from(&treemap(*lo, *hi) - inside),
+                    _ => self.difference(&inside),
+                }
+            }
+            _ => {
+                let mut left = self.clone();
+                left.subtract(other);
+                left
+            }
         }
     }
 
@@ -193,32 +288,71 @@ impl PartitionSet {
 
     /// Adds the members of `other`.
     pub fn union_with(&mut self, other: &Self) {
-        self.members |= &other.members;
+        match (&mut self.0, &other.0) {
+            (_, Form::Empty) => {}
+            (_, Form::Run(lo, hi)) => self.add_run(*lo, *hi),
+            (Form::Many(members), Form::Many(others)) => {
+                *members |= others;
+                self.tidy();
+            }
+            (_, Form::Many(_)) => *self = other.clone().merged(self),
+        }
     }
 
     /// Keeps only what `other` has too.
     pub fn intersect_with(&mut self, other: &Self) {
-        self.members &= &other.members;
+        if let (Form::Many(members), Form::Many(others)) = (&mut self.0, &other.0) {
+            *members &= others;
+            self.tidy();
+        } else {
+            *self = self.intersect(other);
+        }
     }
 
     /// Takes out what `other` has.
     pub fn subtract(&mut self, other: &Self) {
-        self.members -= &other.members;
+        match (&mut self.0, &other.0) {
+            (Form::Empty, _) | (_, Form::Empty) => {}
+            (_, Form::Run(lo, hi)) => self.remove_run(*lo, *hi),
+            (Form::Many(members), Form::Many(others)) => {
+                *members -= others;
+                self.tidy();
+            }
+            (Form::Run(..), Form::Many(_)) => *self = self.difference(other),
+        }
     }
 
     /// True if no member is shared.
     pub fn is_disjoint(&self, other: &Self) -> bool {
-        self.members.is_disjoint(&other.members)
+        match (&self.0, &other.0) {
+            (Form::Empty, _) | (_, Form::Empty) => true,
+            (Form::Many(members), Form::Many(others)) => members.is_disjoint(others),
+            (_, Form::Run(lo, hi)) => self.count_in(*lo..=*hi) == 0,
+            (Form::Run(lo, hi), _) => other.count_in(*lo..=*hi) == 0,
+        }
     }
 
     /// True if `other` has every member of this set.
     pub fn is_subset(&self, other: &Self) -> bool {
-        self.members.is_subset(&other.members)
+        match (&self.0, &other.0) {
+            (Form::Empty, _) => true,
+            (Form::Run(lo, hi), _) => other.contains_range(*lo..=*hi),
+            (Form::Many(members), Form::Many(others)) => members.is_subset(others),
+            (Form::Many(members), Form::Run(lo, hi)) => {
+                members.min().is_none_or(|min| min >= *lo) && members.max().is_none_or(|max| max <= *hi)
+            }
+            (Form::Many(members), Form::Empty) => members.is_empty(),
+        }
     }
 
     /// How many members both share, without building their set.
     pub fn intersect_len(&self, other: &Self) -> u64 {
-        self.members.intersection_len(&other.members)
+        match (&self.0, &other.0) {
+            (Form::Empty, _) | (_, Form::Empty) => 0,
+            (Form::Many(members), Form::Many(others)) => members.intersection_len(others),
+            (_, Form::Run(lo, hi)) => self.count_in(*lo..=*hi),
+            (Form::Run(lo, hi), _) => other.count_in(*lo..=*hi),
+        }
     }
 
     /// Takes the `n` smallest members out and gives them; all of them if there are fewer.
@@ -237,56 +371,153 @@ impl PartitionSet {
             wanted = room - (last - lo);
         }
         if let Some(last) = first.max() {
-            self.members.remove_range(..=last);
+            self.remove_range(..=last);
         }
         first
     }
 
     /// As [`PartitionSet::insert_range`], faster for short runs.
     pub(super) fn insert_run(&mut self, lo: u64, hi: u64) {
-        if hi - lo < SHORT_RUN {
-            (lo..=hi).for_each(|partition| {
-                self.members.insert(partition);
-            });
-        } else {
-            self.members.insert_range(lo..=hi);
+        match &mut self.0 {
+            Form::Many(members) if hi - lo < SHORT_RUN => (lo..=hi).for_each(|partition| {
+                members.insert(partition);
+            }),
+            _ => self.add_run(lo, hi),
         }
     }
 
-    pub(super) fn members(&self) -> &RoaringTreemap {
-        &self.members
+    fn add_run(&mut self, lo: u64, hi: u64) {
+        match &mut self.0 {
+            Form::Empty => self.0 = Form::Run(lo, hi),
+            Form::Run(first, last) if touch((*first, *last), (lo, hi)) => {
+                *first = lo.min(*first);
+                *last = hi.max(*last);
+            }
+            Form::Run(first, last) => {
+                let mut members = treemap(*first, *last);
+                members.insert_range(lo..=hi);
+                self.0 = Form::Many(members);
+            }
+            Form::Many(members) => {
+                members.insert_range(lo..=hi);
+                self.tidy();
+            }
+        }
+    }
+
+    fn remove_run(&mut self, lo: u64, hi: u64) {
+        match &mut self.0 {
+            Form::Empty => {}
+            Form::Run(first, last) => {
+                let before = (*first < lo).then(|| (*first, (*last).min(lo - 1)));
+                let after = (*last > hi).then(|| ((*first).max(hi + 1), *last));
+                self.0 = match (before, after) {
+                    (None, None) => Form::Empty,
+                    (Some((lo, hi)), None) | (None, Some((lo, hi))) => Form::Run(lo, hi),
+                    (Some((first, last)), Some((lo, hi))) => {
+                        let mut members = treemap(first, last);
+                        members.insert_range(lo..=hi);
+                        Form::Many(members)
+                    }
+                };
+            }
+            Form::Many(members) => {
+                members.remove_range(lo..=hi);
+                self.tidy();
+            }
+        }
+    }
+
+    fn merged(mut self, other: &Self) -> Self {
+        self.union_with(other);
+        self
+    }
+
+    /// Gives up the bitmap where a run says the same.
+    fn tidy(&mut self) {
+        let Form::Many(members) = &self.0 else { return };
+        match members.min().zip(members.max()) {
+            None => self.0 = Form::Empty,
+            Some((lo, hi)) if hi - lo == members.len() - 1 => self.0 = Form::Run(lo, hi),
+            Some(_) => {}
+        }
+    }
+
+    /// The members as a bitmap.
+    pub(super) fn to_treemap(&self) -> RoaringTreemap {
+        match &self.0 {
+            Form::Empty => RoaringTreemap::new(),
+            Form::Run(lo, hi) => treemap(*lo, *hi),
+            Form::Many(members) => members.clone(),
+        }
+    }
+}
+
+fn treemap(lo: u64, hi: u64) -> RoaringTreemap {
+    let mut members = RoaringTreemap::new();
+    members.insert_range(lo..=hi);
+    members
+}
+
+/// What two runs share.
+fn common(one: (u64, u64), other: (u64, u64)) -> Option<(u64, u64)> {
+    let (lo, hi) = (one.0.max(other.0), one.1.min(other.1));
+    (lo <= hi).then_some((lo, hi))
+}
+
+/// True if two runs share a member or are neighbors.
+fn touch(one: (u64, u64), other: (u64, u64)) -> bool {
+    one.0 <= other.1.saturating_add(1) && other.0 <= one.1.saturating_add(1)
+}
+
+/// The members from `lo` to `hi`.
+fn within(members: &RoaringTreemap, lo: u64, hi: u64) -> PartitionSet {
+    match members.range_cardinality(lo..=hi) {
+        0 => PartitionSet::new(),
+        count if count - 1 == hi - lo => PartitionSet(Form::Run(lo, hi)),
+        count if count == members.len() => PartitionSet::from(members.clone()),
+        _ if hi - lo < SHORT_RUN => (lo..=hi).filter(|partition| members.contains(*partition)).collect(),
+        _ => PartitionSet::from(members & treemap(lo, hi)),
     }
 }
 
 impl From<RoaringTreemap> for PartitionSet {
     fn from(members: RoaringTreemap) -> Self {
-        Self { members }
+        let mut set = Self(Form::Many(members));
+        set.tidy();
+        set
     }
 }
 
 impl From<PartitionSet> for RoaringTreemap {
     fn from(set: PartitionSet) -> Self {
-        set.members
+        match set.0 {
+            Form::Many(members) => members,
+            _ => set.to_treemap(),
+        }
     }
 }
 
 impl FromIterator<u64> for PartitionSet {
     fn from_iter<I: IntoIterator<Item = u64>>(partitions: I) -> Self {
-        Self {
-            members: partitions.into_iter().collect(),
-        }
+        let mut set = Self::new();
+        set.extend(partitions);
+        set
     }
 }
 
 impl Extend<u64> for PartitionSet {
     fn extend<I: IntoIterator<Item = u64>>(&mut self, partitions: I) {
-        self.members.extend(partitions);
+        for partition in partitions {
+            self.insert(partition);
+        }
+        self.tidy();
     }
 }
 
 /// The runs of a [`PartitionSet`]; see [`PartitionSet::intervals`].
 pub struct Intervals<'a> {
-    bitmaps: BitmapIter<'a>,
+    bitmaps: Option<BitmapIter<'a>>,
     current: Option<(u64, bitmap::Iter<'a>)>,
     pending: Option<(u64, u64)>,
 }
@@ -300,7 +531,7 @@ impl Intervals<'_> {
             {
                 return Some((*base + u64::from(*run.start()), *base + u64::from(*run.end())));
             }
-            let (high, members) = self.bitmaps.next()?;
+            let (high, members) = self.bitmaps.as_mut()?.next()?;
             self.current = Some((u64::from(high) << 32, members.iter()));
         }
     }

@@ -40,7 +40,7 @@ impl PartitionSet {
     }
 
     fn to_roaring_bytes(&self) -> Vec<u8> {
-        let mut members = self.members().clone();
+        let mut members = self.to_treemap();
         members.optimize();
         let mut bytes = Vec::with_capacity(2 + members.serialized_size());
         bytes.extend([VERSION, FORM_ROARING]);

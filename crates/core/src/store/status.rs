@@ -86,6 +86,16 @@ impl Versions {
         self.0.iter().map(|(version, set)| (*version, set))
     }
 
+    /// The same for `partitions` only.
+    #[must_use]
+    pub fn of(&self, partitions: &PartitionSet) -> Self {
+        let mut versions = Self::default();
+        for (version, set) in self.iter() {
+            versions.add(version, set.intersect(partitions));
+        }
+        versions
+    }
+
     /// All partitions that have a version.
     pub fn partitions(&self) -> PartitionSet {
         let mut all = PartitionSet::new();

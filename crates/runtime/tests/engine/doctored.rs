@@ -7,7 +7,7 @@ use flowstone_core::memory::MemoryStore;
 use flowstone_core::partition::{PartitionSet, PartitionSpace};
 use flowstone_core::store::{
     AssetRow, AssetStatus, ChunkRow, Event, LineageInput, Materialization, Record, RefusedRuns, RunFilter, RunRow,
-    StepFailure, Store, StoreStats,
+    StepFailure, Store, StoreStats, Versions,
 };
 use flowstone_core::{AssetId, AssetKey, Error, ErrorKind, Result, RunId, Version};
 use tokio::sync::watch;
@@ -122,6 +122,10 @@ impl Store for Doctored {
 
     async fn heads(&self, asset: AssetId, partitions: &PartitionSet) -> Result<Vec<Materialization>> {
         self.inner.heads(asset, partitions).await
+    }
+
+    async fn materializations(&self, asset: AssetId, versions: &Versions) -> Result<Vec<Materialization>> {
+        self.inner.materializations(asset, versions).await
     }
 
     async fn materialization(

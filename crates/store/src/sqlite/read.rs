@@ -1,7 +1,7 @@
 //! The questions about assets, materializations and lineage.
 
 use flowstone_core::partition::PartitionSet;
-use flowstone_core::store::{AssetRow, AssetStatus, HeadSet, LineageInput, Materialization};
+use flowstone_core::store::{AssetRow, AssetStatus, HeadSet, LineageInput, Materialization, Versions};
 use flowstone_core::{AssetId, AssetKey, CodeVersion, Result, Version};
 use sqlx::{AssertSqlSafe, Row, SqlitePool};
 
@@ -87,10 +87,18 @@ pub(super) async fn heads(
     };
     let pieces = (piece_of(min) as i64, piece_of(max) as i64);
     let status = status_between(readers, asset, pieces).await?;
+    materializations(readers, asset, &status.versions_of(partitions)).await
+}
+
+pub(super) async fn materializations(
+    readers: &SqlitePool,
+    asset: AssetId,
+    versions: &Versions,
+) -> Result<Vec<Materialization>> {
     let mut wanted = Rows::default();
-    for head in &status.heads {
-        for (first, last) in head.partitions.intersect(partitions).intervals() {
-            wanted.row().uint(head.version.0).uint(first).uint(last);
+    for (version, partitions) in versions.iter() {
+        for (first, last) in partitions.intervals() {
+            wanted.row().uint(version.0).uint(first).uint(last);
         }
     }
     let Some(wanted) = wanted.into_json() else {
@@ -105,12 +113,12 @@ pub(super) async fn heads(
     );
     let asked = sqlx::query(AssertSqlSafe(ask)).bind(wanted).bind(i64::from(asset.0));
     let rows = asked.fetch_all(readers).await.map_err(sort)?;
-    let mut heads: Vec<_> = rows
+    let mut found: Vec<_> = rows
         .iter()
         .map(|row| materialization(asset, row))
         .collect::<Result<_>>()?;
-    heads.sort_unstable_by_key(|made| made.partition);
-    Ok(heads)
+    found.sort_unstable_by_key(|made| made.partition);
+    Ok(found)
 }
 
 pub(super) async fn one_materialization(
