@@ -63,7 +63,7 @@ impl Node {
         &self.inputs
     }
 
-    /// The assets that read this one, each once.
+    /// The assets that read this one, each once; the asset itself if it reads earlier partitions of its own.
     pub fn downstream(&self) -> &[NodeIx] {
         &self.downstream
     }
@@ -210,6 +210,8 @@ impl AssetGraph {
             }
             edge = beyond;
         }
+        // An asset that reads earlier partitions of its own is reached by itself.
+        seen[from.index()] = false;
         (0..self.nodes.len())
             .filter(|index| seen[*index])
             .map(node_ix)

@@ -160,23 +160,34 @@ pub(crate) fn lane_scopes(run: RunId, plan: &RunPlan, shared: &Shared) -> Result
     for planned in &plan.assets {
         let ix = graph.find(planned.key.as_str())?;
         let node = graph.node(ix);
-        let mut inputs = Vec::with_capacity(node.inputs().len());
-        for (input, pinned) in node.inputs().iter().zip(&planned.pinned) {
-            let up = graph.node(input.upstream);
-            let lane: Option<&usize> = place.get(&input.upstream);
-            inputs.push(InputScope {
-                asset: shared.ids[input.upstream.index()],
-                mapping: BoundMapping::new(&input.mapping, node.space(), up.space(), plan.planned_at)?,
-                pinned: pinned.clone(),
-                planned: lane.map(|lane| Arc::clone(&scopes[*lane].outputs)),
-                io: Arc::clone(&shared.io[input.upstream.index()]),
-                ty: up.output(),
-            });
-        }
         let is_read = node
             .downstream()
             .iter()
             .any(|reader| planned_keys.contains(graph.node(*reader).key()));
+        let outputs = Arc::new(LaneOutputs {
+            base: planned.base.clone(),
+            is_read,
+            made: Mutex::default(),
+        });
+        let mut inputs = Vec::with_capacity(node.inputs().len());
+        for (input, pinned) in node.inputs().iter().zip(&planned.pinned) {
+            let up = graph.node(input.upstream);
+            let upstream = match place.get(&input.upstream) {
+                Some(lane) => {
+                    let lane: &Arc<LaneScope> = &scopes[*lane];
+                    Some(&lane.outputs)
+                }
+                None => (input.upstream == ix).then_some(&outputs),
+            };
+            inputs.push(InputScope {
+                asset: shared.ids[input.upstream.index()],
+                mapping: BoundMapping::new(&input.mapping, node.space(), up.space(), plan.planned_at)?,
+                pinned: pinned.clone(),
+                planned: upstream.map(Arc::clone),
+                io: Arc::clone(&shared.io[input.upstream.index()]),
+                ty: up.output(),
+            });
+        }
         place.insert(ix, scopes.len());
         scopes.push(Arc::new(LaneScope {
             scope: Arc::new(RunScope {
@@ -189,11 +200,7 @@ pub(crate) fn lane_scopes(run: RunId, plan: &RunPlan, shared: &Shared) -> Result
             io: Arc::clone(&shared.io[ix.index()]),
             store: Arc::clone(&shared.store),
             inputs,
-            outputs: Arc::new(LaneOutputs {
-                base: planned.base.clone(),
-                is_read,
-                made: Mutex::default(),
-            }),
+            outputs,
             body: node.body().clone(),
             deadline: node.deadline(),
             cancel_grace: shared.cancel_grace,

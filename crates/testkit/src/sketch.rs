@@ -2,16 +2,21 @@
 //!
 //! For tests of decisions about any pipeline. What the assets make is left to the test.
 
-use std::sync::Arc;
+mod reads;
+
+use std::sync::{Arc, LazyLock};
 use std::time::Duration;
 
 use flowstone_core::asset::{Asset, In, InputKind, PartitionStream, Retry, Upstream};
-use flowstone_core::partition::{BoundMapping, Daily, Mapping, Monthly, PartitionSpace, Partitions};
+use flowstone_core::partition::{
+    BoundMapping, Daily, EveryMinutes, Hourly, Mapping, Monthly, PartitionSpace, Partitions, Weekly, Yearly,
+};
 use flowstone_core::pipeline::Pipeline;
 use flowstone_core::store::Store;
 use flowstone_core::{AssetId, Result};
 use jiff::Timestamp;
 
+use self::reads::reads;
 use crate::Draw;
 
 /// A partition of an asset, the asset by its place in the sketch.
@@ -43,7 +48,7 @@ pub struct InputSketch {
     pub mapping: Option<Mapping>,
 }
 
-/// A pipeline as drawn. Each asset reads only those before it.
+/// A pipeline as drawn. Each asset reads only those before it, and earlier partitions of its own.
 #[derive(Debug, Clone)]
 pub struct Sketch {
     /// The assets.
@@ -52,18 +57,28 @@ pub struct Sketch {
 
 /// When everything happens: open-ended days and months are as long as they are at this time.
 pub fn now() -> Timestamp {
-    "2024-03-05T06:00:00Z".parse().expect("the text is a timestamp")
+    static NOW: LazyLock<Timestamp> =
+        LazyLock::new(|| "2024-03-05T06:00:00Z".parse().expect("the text is a timestamp"));
+    *NOW
 }
 
 fn space(draw: &mut Draw) -> PartitionSpace {
-    let drawn: Partitions = match draw.below(8) {
+    let drawn: Partitions = match draw.below(16) {
         0 | 1 => Partitions::unit(),
         2 => Partitions::keys(["a", "b", "c"]),
         3 => Partitions::keys(["a", "b", "c", "d", "e"]),
-        4 => Daily::from("2024-02-23").into(),
-        5 => Daily::from("2024-02-20").until("2024-03-01").into(),
-        6 => Monthly::from("2023-12").into(),
-        _ => Daily::from("2024-02-25").into(),
+        4 | 5 => Daily::from("2024-02-23").into(),
+        6 => Daily::from("2024-02-20").until("2024-03-01").into(),
+        7 => Monthly::from("2023-12").into(),
+        8 => Daily::from("2024-02-25").into(),
+        9 => Daily::from("2024-02-25T06").zone("America/New_York").into(),
+        10 => Weekly::from("2024-02-05").into(),
+        11 => Yearly::from("2022").into(),
+        12 => Hourly::from("2024-03-04T20").into(),
+        13 => EveryMinutes::from(360, "2024-02-26T03").until("2024-02-28T03").into(),
+        14 => Partitions::dimension("day", Daily::from("2024-02-28")).by("key", Partitions::keys(["b", "a"])),
+        _ => Partitions::dimension("key", Partitions::keys(["a", "b", "c"]))
+            .by("day", Daily::from("2024-02-24").until("2024-02-27")),
     };
     drawn.build().expect("the space is well formed")
 }
@@ -75,13 +90,17 @@ impl Sketch {
         for number in 0..1 + draw.below(assets_max) {
             let space = space(draw);
             let mut inputs = Vec::new();
-            for _ in 0..if number == 0 { 0 } else { draw.below(4) } {
-                let upstream = if draw.chance(500) {
-                    number - 1 - draw.below(number.min(3))
-                } else {
-                    draw.below(number)
-                };
-                inputs.extend(input(draw, &space, upstream, &assets[upstream].space));
+            for _ in 0..draw.below(4) {
+                if draw.chance(150) {
+                    inputs.extend(own_input(draw, &space, number));
+                } else if number > 0 {
+                    let upstream = if draw.chance(500) {
+                        number - 1 - draw.below(number.min(3))
+                    } else {
+                        draw.below(number)
+                    };
+                    inputs.extend(input(draw, &space, upstream, &assets[upstream].space));
+                }
             }
             let attempts_max = 1 + draw.below(3) as u32;
             assets.push(AssetSketch {
@@ -159,15 +178,18 @@ pub fn name(number: usize) -> String {
 }
 
 fn input(draw: &mut Draw, down: &PartitionSpace, upstream: usize, up: &PartitionSpace) -> Option<InputSketch> {
-    let trailing = Mapping::Trailing(2 + draw.below(3) as u32);
     let drawn = [
         None,
         None,
         None,
-        Some(trailing),
+        Some(Mapping::Trailing(1 + draw.below(4) as u32)),
+        Some(Mapping::Preceding(1 + draw.below(4) as u32)),
         Some(Mapping::Offset(-1)),
+        Some(Mapping::Offset(draw.below(7) as i64 - 3)),
         Some(Mapping::All),
         Some(Mapping::Last),
+        Some(table(draw, down, up)),
+        Some(Mapping::Dimension((*draw.pick(&["day", "key"])).to_owned())),
     ];
     let mapping = draw.pick(&drawn).clone();
     let explicit = match &mapping {
@@ -180,16 +202,55 @@ fn input(draw: &mut Draw, down: &PartitionSpace, upstream: usize, up: &Partition
         InputKind::Optional,
         InputKind::Stream,
     ]);
-    let reads = |at, len: u64| {
-        let bound = BoundMapping::new(&explicit, down, up, at).ok()?;
-        (0..len).map(|partition| bound.upstream_of_one(partition).len()).max()
-    };
-    let many = reads(now(), down.len_at(now())).max(reads(Timestamp::MAX, 40))?;
+    // What is asked when the pipeline is built, and what is there now.
+    let reads_many = |bound: &BoundMapping, len: u64| (0..len).any(|one| bound.upstream_of_one(one).len() > 1);
+    let built = BoundMapping::at_capacity(&explicit, down, up).ok()?;
+    let bound = BoundMapping::new(&explicit, down, up, now()).ok()?;
+    let is_many = reads_many(&built, 32) || reads_many(&bound, down.len_at(now()));
     Some(InputSketch {
         upstream,
-        kind: if many > 1 { InputKind::Stream } else { kind },
+        kind: if is_many { InputKind::Stream } else { kind },
         mapping,
     })
+}
+
+/// An input by which an asset reads earlier partitions of its own.
+fn own_input(draw: &mut Draw, space: &PartitionSpace, number: usize) -> Option<InputSketch> {
+    let earlier = 1 + draw.below(3);
+    let drawn = [
+        Mapping::Offset(-1),
+        Mapping::Offset(-(earlier as i64)),
+        Mapping::Preceding(earlier as u32),
+        own_table(draw, space),
+    ];
+    let mapping = draw.pick(&drawn).clone();
+    let kind = *draw.pick(&[InputKind::Optional, InputKind::Stream]);
+    let bound = BoundMapping::at_capacity(&mapping, space, space).ok()?;
+    let is_one = (0..32).all(|partition| bound.upstream_of_one(partition).len() <= 1);
+    (!space.is_unit() && bound.reads_only_earlier()).then_some(InputSketch {
+        upstream: number,
+        kind: if is_one { kind } else { InputKind::Stream },
+        mapping: Some(mapping),
+    })
+}
+
+fn table(draw: &mut Draw, down: &PartitionSpace, up: &PartitionSpace) -> Mapping {
+    let mut some = |space: &PartitionSpace| {
+        let len = space.len_at(now()).max(1);
+        space.key_of(draw.below(len as usize) as u64).expect("within the space")
+    };
+    Mapping::Table((0..6).map(|_| (some(down), some(up))).collect())
+}
+
+fn own_table(draw: &mut Draw, space: &PartitionSpace) -> Mapping {
+    let len = space.len_at(now()) as usize;
+    let key = |partition: usize| space.key_of(partition as u64).expect("within the space");
+    let mut pairs = Vec::new();
+    for _ in 0..if len > 1 { 6 } else { 0 } {
+        let reader = 1 + draw.below(len - 1);
+        pairs.push((key(reader), key(draw.below(reader))));
+    }
+    Mapping::Table(pairs)
 }
 
 macro_rules! of_kind {
@@ -247,8 +308,10 @@ impl Reading {
         for (number, asset) in sketch.assets.iter().enumerate() {
             let mut by_input = Vec::new();
             for input in &asset.inputs {
-                let bound = input.bind(&asset.space, &sketch.assets[input.upstream].space);
-                let reads = |partition| bound.upstream_of_one(partition).iter().collect::<Vec<u64>>();
+                let up = &sketch.assets[input.upstream].space;
+                let inferred = || Mapping::infer(&asset.space, up).expect("it was inferred before");
+                let mapping = input.mapping.clone().unwrap_or_else(inferred);
+                let reads = |partition| reads(&mapping, &asset.space, up, partition);
                 let by_partition: Vec<Vec<u64>> = (0..lens[number]).map(reads).collect();
                 for (partition, read) in by_partition.iter().enumerate() {
                     for upstream in read {
@@ -264,13 +327,5 @@ impl Reading {
             readers,
             lens,
         }
-    }
-}
-
-impl InputSketch {
-    fn bind(&self, down: &PartitionSpace, up: &PartitionSpace) -> BoundMapping {
-        let inferred = || Mapping::infer(down, up).expect("it was inferred before");
-        let mapping = self.mapping.clone().unwrap_or_else(inferred);
-        BoundMapping::new(&mapping, down, up, now()).expect("it was bound before")
     }
 }

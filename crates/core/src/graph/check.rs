@@ -60,7 +60,14 @@ impl AssetGraph {
             .collect();
         let upstreams: Vec<Vec<usize>> = inputs
             .iter()
-            .map(|inputs| inputs.iter().map(|(index, _)| *index).collect())
+            .enumerate()
+            .map(|(own, inputs)| {
+                inputs
+                    .iter()
+                    .map(|(index, _)| *index)
+                    .filter(|index| *index != own)
+                    .collect()
+            })
             .collect();
         match order::topological(&upstreams) {
             Ok(order) => assemble(drafts, inputs, &order),
@@ -237,6 +244,9 @@ fn mapping_for(down: &Draft, up: &Draft, upstream: &Upstream, kind: InputKind, t
     };
     // What the first partition reads stands for the others; loading checks each.
     let bound = BoundMapping::at_capacity(&mapping, &down.space, &up.space)?;
+    if down.key == up.key {
+        check_own_input(down, &bound, kind)?;
+    }
     let reads_many = || (0..PARTITIONS_ASKED).any(|partition| bound.upstream_of_one(partition).len() > 1);
     if kind != InputKind::Stream && reads_many() {
         return Err(Error::new(
@@ -247,6 +257,35 @@ fn mapping_for(down: &Draft, up: &Draft, upstream: &Upstream, kind: InputKind, t
         .fix("take it as `PartitionStream<T>`, or give the partition mapping"));
     }
     Ok(mapping)
+}
+
+/// Refuses an asset that reads itself otherwise than by partitions that come before.
+fn check_own_input(draft: &Draft, bound: &BoundMapping, kind: InputKind) -> Result<(), Error> {
+    if draft.space.is_unit() {
+        return Err(Error::new(
+            ErrorKind::Invalid,
+            "it is made from itself, and has no partition that comes before",
+        )
+        .code("asset_reads_itself")
+        .fix("take this upstream away, or partition the asset by time"));
+    }
+    if !bound.reads_only_earlier() {
+        return Err(Error::new(
+            ErrorKind::Invalid,
+            "a partition of it is made from itself or from a later one",
+        )
+        .code("asset_reads_itself")
+        .fix("give a mapping that reads earlier partitions only: Mapping::Offset(-1), Mapping::Preceding(7)"));
+    }
+    if kind == InputKind::Value {
+        return Err(Error::new(
+            ErrorKind::Invalid,
+            "it is made from itself, and nothing comes before its first partition",
+        )
+        .code("own_input_required")
+        .fix("take the argument as `Option<T>` or `PartitionStream<T>`"));
+    }
+    Ok(())
 }
 
 fn complain_of_cycle(cycle: &[usize], drafts: &[Draft], complaints: &mut Complaints) {

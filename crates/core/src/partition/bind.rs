@@ -41,7 +41,17 @@ pub(super) fn bind(
                     .ok_or_else(|| refused("the offset is too large"))?,
             )
         }
-        (Mapping::Trailing(0), _, _) => {
+        (Mapping::Offset(offset), PartitionSpace::Product(product), _) if down == up => {
+            let stride = product.time_stride().ok_or_else(|| {
+                refused("the product neither grows along a time dimension nor has it first")
+                    .fix("name the time dimension first, or give Mapping::Table(pairs)")
+            })?;
+            let shift = i64::try_from(stride)
+                .ok()
+                .and_then(|stride| stride.checked_mul(*offset));
+            Plan::Shift(shift.ok_or_else(|| refused("the offset is too large"))?)
+        }
+        (Mapping::Trailing(0) | Mapping::Preceding(0), _, _) => {
             return Err(refused("it reads no windows").fix("give at least one window"));
         }
         (Mapping::Trailing(count), PartitionSpace::Window(down), PartitionSpace::Window(up)) => {
@@ -50,7 +60,13 @@ pub(super) fn bind(
                 (shift, count) => Plan::Trailing { shift, count },
             }
         }
-        (Mapping::Window | Mapping::Offset(_) | Mapping::Trailing(_), _, _) => {
+        (Mapping::Preceding(count), PartitionSpace::Window(down), PartitionSpace::Window(up)) => {
+            match (down.shift_to(up).ok_or_else(cut_differently)? - 1, *count) {
+                (shift, 1) => Plan::Shift(shift),
+                (shift, count) => Plan::Trailing { shift, count },
+            }
+        }
+        (Mapping::Window | Mapping::Offset(_) | Mapping::Trailing(_) | Mapping::Preceding(_), _, _) => {
             return Err(refused("both must be partitioned by time").fix("give Mapping::All or Mapping::Table(pairs)"));
         }
         (Mapping::All, _, _) => Plan::Broadcast(PartitionSet::full(len(up))),

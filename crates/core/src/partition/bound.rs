@@ -15,8 +15,9 @@ use super::space::PartitionSpace;
 use super::window::WindowSpace;
 use crate::{Error, Result};
 
-/// How many partitions of each side [`BoundMapping::at_capacity`] looks at; some spaces may become far longer.
-pub const CHECKED_LEN_MAX: u64 = 1 << 24;
+/// How many partitions of each side [`BoundMapping::at_capacity`] looks at; some spaces may become far longer. Of named
+/// partitions it looks at all, since they are all there.
+pub const CHECKED_LEN_MAX: u64 = 1 << 16;
 
 /// A checked [`Mapping`] between two spaces. Cheap to clone, except for large tables.
 ///
@@ -83,8 +84,11 @@ impl BoundMapping {
     /// Binds `mapping` to two spaces as long as their definitions let them become, to check a definition before any
     /// time is known. At most [`CHECKED_LEN_MAX`] partitions of each side are looked at.
     pub fn at_capacity(mapping: &Mapping, down: &PartitionSpace, up: &PartitionSpace) -> Result<Self> {
-        bind(mapping, down, up, &|space| space.capacity().min(CHECKED_LEN_MAX))
-            .map_err(|error| about(error, mapping, down, up))
+        let len = |space: &PartitionSpace| match space {
+            PartitionSpace::Static(space) => space.len(),
+            space => space.capacity().min(CHECKED_LEN_MAX),
+        };
+        bind(mapping, down, up, &len).map_err(|error| about(error, mapping, down, up))
     }
 
     /// How many downstream partitions there are.

@@ -21,10 +21,13 @@ pub enum Mapping {
     /// Each window reads the windows that share time with it: a month its days, a day its month.
     Window,
     /// Each window reads the one so many windows later; a negative number means earlier. Needs windows that are cut
-    /// at the same places.
+    /// at the same places, or two equal products that grow along a time dimension, or have it first: then the step is
+    /// along that one, and the others stay.
     Offset(i64),
     /// Each window reads so many windows that end with its own. Needs windows that are cut at the same places.
     Trailing(u32),
+    /// Each window reads so many windows that end right before its own. Needs windows that are cut at the same places.
+    Preceding(u32),
     /// Every partition reads all upstream partitions.
     All,
     /// Every partition reads the last upstream partition.
@@ -76,6 +79,7 @@ impl fmt::Display for Mapping {
             Self::Window => f.write_str("window"),
             Self::Offset(windows) => write!(f, "offset {windows:+}"),
             Self::Trailing(windows) => write!(f, "trailing {windows}"),
+            Self::Preceding(windows) => write!(f, "preceding {windows}"),
             Self::All => f.write_str("all"),
             Self::Last => f.write_str("last"),
             Self::Table(pairs) => write!(f, "table of {} pairs", pairs.len()),

@@ -96,6 +96,12 @@ impl ProductSpace {
         position == self.top
     }
 
+    /// What one window along the most significant dimension adds to an index, if that is one of time.
+    pub(super) fn time_stride(&self) -> Option<u64> {
+        let top = &self.dimensions[self.top];
+        matches!(top.space, PartitionSpace::Window(_)).then_some(top.stride)
+    }
+
     pub(super) fn capacity(&self) -> u64 {
         self.dimensions[self.top].stride * self.dimensions[self.top].radix
     }

@@ -7,7 +7,7 @@ use jiff::Timestamp;
 use super::{Force, PlannedAsset, Reason, RunPlan, RunRequest};
 use crate::asset::InputKind;
 use crate::graph::{AssetGraph, Node, NodeIx};
-use crate::partition::{BoundMapping, PartitionSet};
+use crate::partition::{BoundMapping, PartitionSet, reach};
 use crate::store::{AssetStatus, Versions};
 use crate::{AssetId, CodeVersion, Error, ErrorKind, Result};
 
@@ -82,9 +82,9 @@ impl Planner<'_> {
             if steps.is_empty() {
                 continue;
             }
+            drafts[ix.index()].steps = steps.clone();
             let pinned = self.pin(ix, &steps, &drafts)?;
             let base = self.statuses[ix.index()].versions_of(&steps);
-            drafts[ix.index()].steps = steps.clone();
             assets.push(PlannedAsset {
                 key: node.key().clone(),
                 id: self.ids[ix.index()],
@@ -167,11 +167,18 @@ impl Planner<'_> {
         let left = sort(Reason::CodeChanged, left.difference(&status.made_by(code_version)));
         let left = sort(Reason::UpstreamChanged, left.intersect(&status.stale));
         let mut touched = PartitionSet::new();
+        let mut own = Vec::new();
         for (number, input) in self.graph.node(ix).inputs().iter().enumerate() {
             let planned = &drafts[input.upstream.index()].steps;
-            if !planned.is_empty() {
+            if input.upstream == ix {
+                own.push(self.bind(ix, number)?);
+            } else if !planned.is_empty() {
                 touched.union_with(&self.bind(ix, number)?.downstream_of(planned));
             }
+        }
+        if !own.is_empty() {
+            let planned = chosen.difference(&left.difference(&touched));
+            touched.union_with(&reach(&own, &planned, &left));
         }
         sort(Reason::UpstreamPlanned, left.intersect(&touched));
         Ok(reasons)

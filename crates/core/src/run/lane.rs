@@ -20,7 +20,8 @@ pub(super) struct Lane {
     pub(super) plan: PlannedAsset,
     pub(super) steps: StepSets,
     pub(super) edges: Vec<Edge>,
-    /// The planned assets that read this one: place in the plan, and which of its inputs.
+    /// The planned assets that read this one: place in the plan, and which of its inputs. Where it reads itself comes
+    /// first.
     pub(super) readers: Vec<(usize, usize)>,
     /// Assets with heads that go stale when this one changes, planned or not.
     pub(super) outdates: Vec<(AssetId, BoundMapping)>,
@@ -120,11 +121,19 @@ pub(super) fn lanes(plan: &RunPlan, graph: &AssetGraph, ids: &[AssetId]) -> Resu
             return Err(code_changed(planned, "has other inputs"));
         }
         let mut edges = Vec::with_capacity(node.inputs().len());
+        let mut own_readers = Vec::new();
         for (index, (input, pinned)) in node.inputs().iter().zip(&planned.pinned).enumerate() {
             let up = graph.node(input.upstream);
             let mapping = BoundMapping::new(&input.mapping, node.space(), up.space(), plan.planned_at)?;
-            let lane: Option<usize> = place.get(&input.upstream).copied();
+            let lane: Option<usize> = match input.upstream == ix {
+                true => Some(number),
+                false => place.get(&input.upstream).copied(),
+            };
             let waiting = match lane {
+                Some(lane) if lane == number => {
+                    own_readers.push((number, index));
+                    mapping.downstream_of(&planned.steps).intersect(&planned.steps)
+                }
                 Some(lane) => {
                     let upstream: &mut Lane = &mut lanes[lane];
                     upstream.readers.push((number, index));
@@ -146,7 +155,7 @@ pub(super) fn lanes(plan: &RunPlan, graph: &AssetGraph, ids: &[AssetId]) -> Resu
         lanes.push(Lane {
             steps: StepSets::blocked(planned.steps.clone()),
             edges,
-            readers: Vec::new(),
+            readers: own_readers,
             outdates: outdated_by(graph, ix, ids, plan)?,
             withheld: PartitionSet::new(),
             certain: planned.certain.clone(),

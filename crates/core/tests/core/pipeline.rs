@@ -49,13 +49,76 @@ fn a_cycle_is_shown_whole() {
     ");
 }
 
+/// An asset of days that reads itself.
+fn own_reader(mapping: Option<Mapping>) -> Asset {
+    let own = match mapping {
+        Some(mapping) => Upstream::new("a").mapping(mapping),
+        None => Upstream::new("a"),
+    };
+    Asset::new("a")
+        .defined_at("src/lib.rs", 1)
+        .partitions(Daily::from("2024-01-01"))
+        .upstream(own)
+        .run(|before: Option<In<i64>>| async move { before.map_or(0, |In(before)| before + 1) })
+}
+
 #[test]
-fn an_asset_that_reads_itself_is_a_cycle() {
-    assert_snapshot!(refused(pipeline([reader("a", 1, "a")])), @r"
+fn an_asset_may_read_earlier_partitions_of_its_own() {
+    for mapping in [Mapping::Offset(-1), Mapping::Offset(-7), Mapping::Preceding(1)] {
+        let built = pipeline([own_reader(Some(mapping))]).build().unwrap();
+
+        let (ix, node) = built.graph().nodes().next().unwrap();
+        assert_eq!((node.inputs()[0].upstream, node.downstream()), (ix, &[ix][..]));
+        assert!(built.graph().upstream_of(ix, usize::MAX).is_empty());
+        assert!(built.graph().downstream_of(ix, usize::MAX).is_empty());
+    }
+}
+
+#[test]
+fn an_asset_that_is_not_partitioned_cannot_read_itself() {
+    let error = refused(pipeline([reader("a", 1, "a")]));
+
+    assert_snapshot!(error, @r"
     the pipeline does not fit together
-      - assets are made from each other: a <- a (a at src/lib.rs:1)
+      - asset a: it is made from itself, and has no partition that comes before
         at src/lib.rs:1
-        fix: take one of these upstreams away
+        fix: take this upstream away, or partition the asset by time
+    ");
+}
+
+#[test]
+fn an_asset_cannot_read_the_same_or_later_partitions_of_its_own() {
+    for mapping in [
+        None,
+        Some(Mapping::Identity),
+        Some(Mapping::Offset(0)),
+        Some(Mapping::Offset(1)),
+    ] {
+        let error = refused(pipeline([own_reader(mapping)]));
+
+        assert_eq!(error.stable_code(), "asset_reads_itself");
+    }
+    assert_snapshot!(refused(pipeline([own_reader(None)])), @r"
+    the pipeline does not fit together
+      - asset a: a partition of it is made from itself or from a later one
+        at src/lib.rs:1
+        fix: give a mapping that reads earlier partitions only: Mapping::Offset(-1), Mapping::Preceding(7)
+    ");
+}
+
+#[test]
+fn the_first_partition_has_nothing_before_it() {
+    let needs = Asset::new("a")
+        .defined_at("src/lib.rs", 1)
+        .partitions(Daily::from("2024-01-01"))
+        .upstream(Upstream::new("a").mapping(Mapping::Offset(-1)))
+        .run(|In(before): In<i64>| async move { before });
+
+    assert_snapshot!(refused(pipeline([needs])), @r"
+    the pipeline does not fit together
+      - asset a: it is made from itself, and nothing comes before its first partition
+        at src/lib.rs:1
+        fix: take the argument as `Option<T>` or `PartitionStream<T>`
     ");
 }
 

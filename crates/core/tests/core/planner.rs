@@ -1,17 +1,17 @@
-//! The planner, which works on sets, against one that looks at one partition after the other.
+//! The planner, which works on sets, against one that looks at one partition after the other: ten thousand seeded cases of
+//! pipelines, partitions, mappings, statuses and requests. A failure prints its seed.
 
 use std::collections::{BTreeMap, BTreeSet};
 
 use flowstone_core::asset::InputKind;
 use flowstone_core::graph::AssetGraph;
-use flowstone_core::partition::{PartitionSelector, PartitionSet, PartitionSpace};
+use flowstone_core::partition::{PartitionKey, PartitionSelector, PartitionSet, PartitionSpace};
 use flowstone_core::plan::{Force, Planner, Reason, RunPlan, RunRequest};
 use flowstone_core::store::{AssetStatus, HeadSet};
 use flowstone_core::{AssetId, AssetKey, CodeVersion, Result, Version};
 use flowstone_testkit::Draw;
 use flowstone_testkit::sketch::{Key, Reading, Sketch, name, now};
-use jiff::Timestamp;
-use proptest::prelude::*;
+use jiff::civil::{Date, Time};
 
 /// The day that is asked for where not everything is.
 const DAY: &str = "2024-02-26";
@@ -154,7 +154,7 @@ impl Case {
             || self.sketch.assets[to]
                 .inputs
                 .iter()
-                .any(|input| self.reaches(from, input.upstream))
+                .any(|input| input.upstream != to && self.reaches(from, input.upstream))
     }
 
     /// The steps with their reasons, and the versions that each input pins; `None` when something is missing.
@@ -168,7 +168,7 @@ impl Case {
         {
             let inputs = &self.sketch.assets[asset].inputs;
             for partition in 0..self.reading.lens[asset] {
-                let chosen = self.partitions == PartitionSelector::All || shares_the_day(node.space(), partition);
+                let chosen = self.partitions == PartitionSelector::All || is_of_the_day(node.space(), partition);
                 let upstreams = || {
                     let reads = inputs.iter().zip(&self.reading.upstreams[asset]).enumerate();
                     reads.flat_map(|(number, (input, upstreams))| {
@@ -201,68 +201,137 @@ impl Case {
     }
 }
 
-/// True for a window with time in common with [`DAY`], and for an asset that is not partitioned.
-fn shares_the_day(space: &PartitionSpace, partition: u64) -> bool {
-    let noon: Timestamp = format!("{DAY}T12:00:00Z").parse().expect("a timestamp");
-    space
-        .window_of(partition)
-        .is_none_or(|(start, end)| start <= noon && noon < end)
+/// True for the window that is called [`DAY`], else for those within it, else for those that share time with it. Where
+/// nothing is partitioned by time, all is meant.
+fn is_of_the_day(space: &PartitionSpace, partition: u64) -> bool {
+    match space {
+        PartitionSpace::Unit => true,
+        PartitionSpace::Window(windows) => {
+            let day: Date = DAY.parse().expect("a day");
+            let instant = |day: Date| windows.zone().to_timestamp(day.to_datetime(Time::midnight())).unwrap();
+            let (from, to) = (instant(day), instant(day.tomorrow().unwrap()));
+            let called = |partition| windows.key_of(partition) == PartitionKey::Date(day);
+            let within = |partition| {
+                let (start, end) = windows.interval_of(partition);
+                from <= start && end <= to
+            };
+            let all = || 0..space.len_at(now());
+            if all().any(called) {
+                return called(partition);
+            }
+            if all().any(within) {
+                return within(partition);
+            }
+            let (start, end) = windows.interval_of(partition);
+            start < to && from < end
+        }
+        PartitionSpace::Product(product) => {
+            let Ok(PartitionKey::Tuple(keys)) = space.key_of(partition) else {
+                panic!("a product's key is a tuple")
+            };
+            let mut dimensions = product.dimensions().zip(keys);
+            dimensions.all(|((_, space), key)| match space {
+                PartitionSpace::Window(_) => is_of_the_day(space, space.index_of(&key).unwrap()),
+                _ => true,
+            })
+        }
+        PartitionSpace::Static(_) => panic!("no key is called {DAY}"),
+    }
 }
 
 fn key(number: usize) -> AssetKey {
     name(number).parse().expect("a name")
 }
 
-proptest! {
-    #![proptest_config(ProptestConfig { cases: 300, failure_persistence: None, ..ProptestConfig::default() })]
+/// Plans case `seed` in both ways.
+fn compare(seed: u64) {
+    let case = Case::draw(seed);
+    let pipeline = case.sketch.build();
+    let graph = pipeline.graph();
+    let holds_key = |asset: &usize| {
+        let space = &case.sketch.assets[*asset].space;
+        space.select(&case.partitions, now()).is_ok()
+    };
 
-    #[test]
-    fn sets_and_single_partitions_give_the_same_plan(seed: u64) {
-        let case = Case::draw(seed);
-        let pipeline = case.sketch.build();
-        let graph = pipeline.graph();
-        let holds_key = |asset: &usize| {
-            let space = &case.sketch.assets[*asset].space;
-            space.select(&case.partitions, now()).is_ok()
-        };
+    let planned = case.plan(graph);
 
-        let planned = case.plan(graph);
-
-        if !case.selected.iter().all(holds_key) {
-            prop_assert!(planned.is_err());
-            return Ok(());
-        }
-        let Some((steps, pins)) = case.naive(graph) else {
-            prop_assert_eq!(planned.unwrap_err().stable_code(), "input_missing");
-            return Ok(());
-        };
-        let plan = planned.unwrap();
-        let mut set_steps = BTreeMap::new();
-        let mut set_pins = BTreeMap::new();
-        for planned in &plan.assets {
-            let asset = graph.nodes().position(|(_, node)| *node.key() == planned.key).unwrap();
-            prop_assert_eq!(planned.id, AssetId(100 - asset as u32));
-            let mut certain = PartitionSet::new();
-            for (reason, partitions) in &planned.reasons {
-                for partition in partitions.iter() {
-                    prop_assert!(set_steps.insert((asset, partition), *reason).is_none(), "one reason each");
-                    if *reason != Reason::UpstreamPlanned {
-                        certain.insert(partition);
-                    }
-                    let base = case.known.get(&(asset, partition)).map_or(0, |known| known.version);
-                    prop_assert_eq!(planned.base.get(partition).0, base);
-                }
-            }
-            prop_assert_eq!(&certain, &planned.certain);
-            prop_assert_eq!(planned.reasons.iter().map(|(_, set)| set.len()).sum::<u64>(), planned.steps.len());
-            for (number, versions) in planned.pinned.iter().enumerate() {
-                for (version, partitions) in versions.iter() {
-                    set_pins.extend(partitions.iter().map(|partition| ((number, (asset, partition)), version.0)));
-                }
-            }
-        }
-        prop_assert_eq!(set_steps, steps);
-        prop_assert_eq!(set_pins, pins);
-        prop_assert_eq!(RunPlan::decode(&plan.encode().unwrap()).unwrap(), plan);
+    if !case.selected.iter().all(holds_key) {
+        assert!(planned.is_err());
+        return;
     }
+    let Some((steps, pins)) = case.naive(graph) else {
+        assert_eq!(planned.unwrap_err().stable_code(), "input_missing");
+        return;
+    };
+    let plan = planned.unwrap();
+    let mut set_steps = BTreeMap::new();
+    let mut set_pins = BTreeMap::new();
+    for planned in &plan.assets {
+        let asset = graph.nodes().position(|(_, node)| *node.key() == planned.key).unwrap();
+        assert_eq!(planned.id, AssetId(100 - asset as u32));
+        let mut certain = PartitionSet::new();
+        for (reason, partitions) in &planned.reasons {
+            for partition in partitions.iter() {
+                assert!(
+                    set_steps.insert((asset, partition), *reason).is_none(),
+                    "one reason each"
+                );
+                if *reason != Reason::UpstreamPlanned {
+                    certain.insert(partition);
+                }
+                let base = case.known.get(&(asset, partition)).map_or(0, |known| known.version);
+                assert_eq!(planned.base.get(partition).0, base);
+            }
+        }
+        assert_eq!(&certain, &planned.certain);
+        assert_eq!(
+            planned.reasons.iter().map(|(_, set)| set.len()).sum::<u64>(),
+            planned.steps.len()
+        );
+        for (number, versions) in planned.pinned.iter().enumerate() {
+            for (version, partitions) in versions.iter() {
+                set_pins.extend(
+                    partitions
+                        .iter()
+                        .map(|partition| ((number, (asset, partition)), version.0)),
+                );
+            }
+        }
+    }
+    assert_eq!(set_steps, steps);
+    assert_eq!(set_pins, pins);
+    assert_eq!(RunPlan::decode(&plan.encode().unwrap()).unwrap(), plan);
+}
+
+/// So many cases are compared in each of the tests below, which run side by side.
+const CASES: u64 = 2_500;
+
+fn compare_share(share: u64) {
+    for seed in share * CASES..(share + 1) * CASES {
+        if let Err(panic) = std::panic::catch_unwind(|| compare(seed)) {
+            let why = panic.downcast_ref::<String>().map(String::as_str);
+            let why = why.or(panic.downcast_ref::<&str>().copied()).unwrap_or("a bare panic");
+            panic!("case {seed}: {why}\n{:#?}", Case::draw(seed).sketch);
+        }
+    }
+}
+
+#[test]
+fn sets_and_single_partitions_give_the_same_plan() {
+    compare_share(0);
+}
+
+#[test]
+fn sets_and_single_partitions_give_the_same_plan_also_for_another_share() {
+    compare_share(1);
+}
+
+#[test]
+fn sets_and_single_partitions_give_the_same_plan_also_for_a_third_share() {
+    compare_share(2);
+}
+
+#[test]
+fn sets_and_single_partitions_give_the_same_plan_also_for_the_last_share() {
+    compare_share(3);
 }

@@ -46,7 +46,7 @@ pub(super) fn picture(graph: &AssetGraph) -> Picture {
                 });
             }
         }
-        if asset.downstream().is_empty() {
+        if asset.downstream().iter().all(|reader| *reader == ix) {
             picture.roots.push(ix.index());
         }
     }

@@ -252,3 +252,37 @@ fn the_text_of_the_function_is_its_version() {
     assert_eq!(version(assets![first::numbers, reworded::sum]), first);
     assert_ne!(version(assets![first::numbers, changed::sum]), first);
 }
+
+/// The sum of all days so far.
+#[asset(partitions = Daily::from("2024-01-01"))]
+fn running_total(daily_sales: u64, #[mapping(Mapping::Offset(-1))] running_total: Option<u64>) -> u64 {
+    running_total.unwrap_or(0) + daily_sales
+}
+
+#[asset(partitions = Daily::from("2024-01-01"))]
+fn daily_sales() -> u64 {
+    1
+}
+
+/// What came in a day, and in the week before it.
+#[asset(partitions = Daily::from("2024-01-01"))]
+fn week_so_far(
+    daily_sales: u64,
+    #[from(daily_sales)]
+    #[mapping(Mapping::Preceding(6))]
+    before: PartitionStream<u64>,
+) -> u64 {
+    daily_sales + before.total()
+}
+
+#[test]
+fn an_asset_may_read_itself_and_an_upstream_twice() {
+    let pipeline = pipeline(assets![daily_sales, running_total, week_so_far]);
+
+    let mappings = |name: &str| -> Vec<Mapping> {
+        let node = pipeline.graph().node(pipeline.graph().find(name).unwrap());
+        node.inputs().iter().map(|input| input.mapping.clone()).collect()
+    };
+    assert_eq!(mappings("running_total"), [Mapping::Identity, Mapping::Offset(-1)]);
+    assert_eq!(mappings("week_so_far"), [Mapping::Identity, Mapping::Preceding(6)]);
+}

@@ -5,6 +5,7 @@ mod deadlines;
 mod doctored;
 mod failing;
 mod outcomes;
+mod own_past;
 mod recovering;
 mod refusing;
 mod sharing;

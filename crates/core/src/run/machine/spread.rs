@@ -1,7 +1,8 @@
 //! Tells readers what became of what they read.
 //!
 //! Lanes are told of in order, each with everything that has ended in it: by then, whatever was going to end by the
-//! same cause has. So nobody starts, or is left alone, on a part of the news.
+//! same cause has. So nobody starts, or is left alone, on a part of the news. A lane that reads itself hears its own
+//! news first, until nothing more ends in it.
 
 use std::collections::BTreeMap;
 
@@ -14,7 +15,10 @@ use crate::run::lane::UpstreamEnd;
 
 /// Steps that ended and whose readers have not been told, by lane and by how they ended.
 #[derive(Debug, Default)]
-pub(in crate::run) struct News(BTreeMap<usize, [PartitionSet; UpstreamEnd::ALL.len()]>);
+pub(in crate::run) struct News(BTreeMap<usize, Ended>);
+
+/// Steps of one lane that ended, by how.
+type Ended = [PartitionSet; UpstreamEnd::ALL.len()];
 
 impl News {
     pub(in crate::run) fn add(&mut self, number: usize, end: UpstreamEnd, steps: &PartitionSet) {
@@ -27,24 +31,69 @@ impl News {
 impl RunMachine {
     /// Tells readers, and theirs, what became of their upstream.
     pub(in crate::run) fn spread(&mut self, mut news: News) -> Result<()> {
-        while let Some((number, ended)) = news.0.pop_first() {
+        while let Some((number, mut ended)) = news.0.pop_first() {
             let readers = self.lanes[number].readers.len();
+            let own = self.own_readers(number);
+            if own > 0 {
+                self.spread_within(number, own, &mut ended, &mut news)?;
+            }
             // Nobody is released before everybody knows what changed and who must not run at all.
             for (end, steps) in UpstreamEnd::ALL
                 .into_iter()
                 .zip(&ended)
                 .filter(|(_, steps)| !steps.is_empty())
             {
-                for index in 0..readers {
+                for index in own..readers {
                     self.mark(self.lanes[number].readers[index], steps, end, &mut news)?;
                 }
             }
             let all = ended.iter().fold(PartitionSet::new(), |all, steps| all.union(steps));
-            for index in 0..readers {
+            for index in own..readers {
                 self.release(number, self.lanes[number].readers[index], &all, &mut news)?;
             }
         }
         Ok(())
+    }
+
+    /// How many of a lane's readers are itself; they stand first.
+    fn own_readers(&self, number: usize) -> usize {
+        let readers = self.lanes[number].readers.iter();
+        readers.take_while(|(reader, _)| *reader == number).count()
+    }
+
+    /// Tells steps of a lane what became of others of the same lane, and adds to `ended` what ends by that.
+    fn spread_within(&mut self, number: usize, own: usize, ended: &mut Ended, news: &mut News) -> Result<()> {
+        let mut untold = ended.clone();
+        loop {
+            // Failures go to their last consequence before anybody is released on what else has ended.
+            let mut failed = untold[UpstreamEnd::Failed as usize].clone();
+            while !failed.is_empty() {
+                for index in 0..own {
+                    self.mark(self.lanes[number].readers[index], &failed, UpstreamEnd::Failed, news)?;
+                }
+                let doomed = news.0.remove(&number).unwrap_or_default();
+                failed.clone_from(&doomed[UpstreamEnd::Failed as usize]);
+                for told in [&mut untold, &mut *ended] {
+                    told[UpstreamEnd::Failed as usize].union_with(&failed);
+                }
+            }
+            for end in [UpstreamEnd::Skipped, UpstreamEnd::Changed] {
+                for index in 0..own {
+                    self.mark(self.lanes[number].readers[index], &untold[end as usize], end, news)?;
+                }
+            }
+            let all = untold.iter().fold(PartitionSet::new(), |all, steps| all.union(steps));
+            for index in 0..own {
+                self.release(number, self.lanes[number].readers[index], &all, news)?;
+            }
+            let Some(next) = news.0.remove(&number) else {
+                return Ok(());
+            };
+            for (all, more) in ended.iter_mut().zip(&next) {
+                all.union_with(more);
+            }
+            untold = next;
+        }
     }
 
     /// Marks the steps of a reader that will run for certain now, or not at all, and ends those that fail with it.
@@ -79,10 +128,11 @@ impl RunMachine {
         ended: &PartitionSet,
         news: &mut News,
     ) -> Result<()> {
-        // Readers come after what they read, so the two halves hold one each.
+        // Readers come after what they read, or are what they read.
         let (before, from) = self.lanes.split_at_mut(reader);
-        let (upstream, lane) = (&before[number], &mut from[0]);
-        let released = lane.edges[edge].release(ended, &upstream.steps);
+        let lane = &mut from[0];
+        let upstream = before.get(number).map_or(&lane.steps, |lane| &lane.steps);
+        let released = lane.edges[edge].release(ended, upstream);
         let free = lane.unhindered(released.intersect(lane.steps.get(StepState::Blocked)));
         self.free(reader, &free, news)
     }
