@@ -1,14 +1,19 @@
 //! Tests for those who extend Flowstone or build on it.
 //!
-//! A store or an IO manager adopts its conformance suite with one line, [`store_conformance!`] or [`io_conformance!`],
-//! and gets one named test for each promise of its trait. Time is moved by hand with [`ManualClock`]. The engine's
+//! A plugin adopts the conformance suite of its trait with one line and gets one named test for each promise:
+//! [`store_conformance!`], [`io_conformance!`], [`reader_conformance!`], [`coordinator_conformance!`],
+//! [`sink_conformance!`]. Time is moved by hand with [`ManualClock`]. The engine's
 //! decisions are played under seeded faults by [`simulation`]. Nothing here decides what the promises are: they stand in
 //! the docs of the traits.
 
+pub mod around;
 mod clock;
+pub mod coordinator;
 mod draw;
 pub mod io;
+pub mod reader;
 pub mod simulation;
+pub mod sink;
 pub mod sketch;
 pub mod store;
 

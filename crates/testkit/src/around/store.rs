@@ -1,0 +1,117 @@
+//! A store with something between it and those who commit.
+
+use std::fmt;
+use std::sync::Arc;
+
+use async_trait::async_trait;
+use flowstone_core::partition::{PartitionSet, PartitionSpace};
+use flowstone_core::store::{
+    AssetRow, AssetStatus, ChunkRow, Event, LineageInput, Materialization, Record, RunFilter, RunRow, StepFailure,
+    Store, StoreStats, Versions,
+};
+use flowstone_core::{AssetId, AssetKey, Result, RunId, Version};
+
+/// Stands between a store and those who commit to it.
+#[async_trait]
+pub trait AroundCommit: Send + Sync + 'static {
+    /// Commits `records` to `store`, or does whatever it is there for.
+    ///
+    /// # Errors
+    /// What [`Store::commit`] may say.
+    async fn commit(&self, store: &dyn Store, records: &[Record]) -> Result<Vec<Result<()>>>;
+}
+
+/// A store whose commits go through an [`AroundCommit`].
+pub struct StoreAround<A> {
+    store: Arc<dyn Store>,
+    around: A,
+}
+
+impl<A> StoreAround<A> {
+    /// Puts `around` in front of `store`.
+    pub fn new(store: Arc<dyn Store>, around: A) -> Self {
+        Self { store, around }
+    }
+}
+
+impl<A> fmt::Debug for StoreAround<A> {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("StoreAround").finish_non_exhaustive()
+    }
+}
+
+#[async_trait]
+impl<A: AroundCommit> Store for StoreAround<A> {
+    async fn commit(&self, records: &[Record]) -> Result<Vec<Result<()>>> {
+        self.around.commit(&*self.store, records).await
+    }
+
+    fn is_durable(&self) -> bool {
+        self.store.is_durable()
+    }
+
+    async fn declare_assets(&self, assets: &[(AssetKey, PartitionSpace)]) -> Result<Vec<AssetId>> {
+        self.store.declare_assets(assets).await
+    }
+
+    async fn assets(&self) -> Result<Vec<AssetRow>> {
+        self.store.assets().await
+    }
+
+    async fn status(&self, asset: AssetId) -> Result<AssetStatus> {
+        self.store.status(asset).await
+    }
+
+    async fn heads(&self, asset: AssetId, partitions: &PartitionSet) -> Result<Vec<Materialization>> {
+        self.store.heads(asset, partitions).await
+    }
+
+    async fn materialization(
+        &self,
+        asset: AssetId,
+        partition: u64,
+        version: Option<Version>,
+    ) -> Result<Option<Materialization>> {
+        self.store.materialization(asset, partition, version).await
+    }
+
+    async fn materializations(&self, asset: AssetId, versions: &Versions) -> Result<Vec<Materialization>> {
+        self.store.materializations(asset, versions).await
+    }
+
+    async fn inputs_of(&self, asset: AssetId, partition: u64, version: Version) -> Result<Vec<LineageInput>> {
+        self.store.inputs_of(asset, partition, version).await
+    }
+
+    async fn uses_of(&self, upstream: AssetId, partition: u64, version: Option<Version>) -> Result<Vec<LineageInput>> {
+        self.store.uses_of(upstream, partition, version).await
+    }
+
+    async fn runs(&self, filter: RunFilter, count_max: usize) -> Result<Vec<RunRow>> {
+        self.store.runs(filter, count_max).await
+    }
+
+    async fn run(&self, run: RunId) -> Result<Option<RunRow>> {
+        self.store.run(run).await
+    }
+
+    async fn run_by_key(&self, idempotency_key: &str) -> Result<Option<RunRow>> {
+        self.store.run_by_key(idempotency_key).await
+    }
+
+    async fn chunks(&self, run: RunId) -> Result<Vec<ChunkRow>> {
+        self.store.chunks(run).await
+    }
+
+    async fn failures(&self, run: RunId) -> Result<Vec<StepFailure>> {
+        self.store.failures(run).await
+    }
+
+    async fn events(&self, after: u64, count_max: usize) -> Result<Vec<Event>> {
+        self.store.events(after, count_max).await
+    }
+
+    async fn stats(&self) -> Result<StoreStats> {
+        self.store.stats().await
+    }
+}
