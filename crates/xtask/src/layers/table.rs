@@ -111,6 +111,16 @@ pub const LAYERS: &[Layer] = &[
         may_depend_on: BELOW_BENCH,
     },
     Layer {
+        folder: "fuzz",
+        package: "flowstone-fuzz",
+        may_depend_on: &[
+            "flowstone",
+            "flowstone-core",
+            "flowstone-io-parquet",
+            "flowstone-testkit",
+        ],
+    },
+    Layer {
         folder: "crates/xtask",
         package: "xtask",
         may_depend_on: &[],
