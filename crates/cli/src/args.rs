@@ -73,7 +73,9 @@ pub(crate) enum Verb {
     /// Draw how assets depend on each other
     Graph(GraphArgs),
     /// Show what a run would do, and why; exits with 2 if there is anything
-    Plan(RequestArgs),
+    Plan(PlanArgs),
+    /// Carry out a plan that `plan --save` kept, if nothing has moved since
+    Apply(ApplyArgs),
     /// Make assets: what is missing, or out of date
     Run(RunArgs),
     /// Make many partitions of assets, in one run
@@ -124,6 +126,23 @@ pub(crate) struct RequestArgs {
     pub(crate) partitions: PartitionArgs,
     #[command(flatten)]
     pub(crate) how: HowArgs,
+}
+
+#[derive(Debug, Args)]
+pub(crate) struct PlanArgs {
+    #[command(flatten)]
+    pub(crate) request: RequestArgs,
+    /// Keep the plan in this file, for `apply`
+    #[arg(long, value_name = "FILE")]
+    pub(crate) save: Option<PathBuf>,
+}
+
+#[derive(Debug, Args)]
+pub(crate) struct ApplyArgs {
+    /// The file
+    pub(crate) file: PathBuf,
+    #[command(flatten)]
+    pub(crate) engine: EngineArgs,
 }
 
 #[derive(Debug, Default, Args)]

@@ -103,6 +103,7 @@ fn perform(
     let none = EngineArgs::default();
     let engine = match &cli.verb {
         Verb::Run(args) => &args.engine,
+        Verb::Apply(args) => &args.engine,
         Verb::Backfill(args) => &args.engine,
         Verb::Doctor(args) => args,
         _ => &none,

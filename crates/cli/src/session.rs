@@ -1,4 +1,4 @@
-//! Carries out one request: opens the state, lets what an earlier process left open end, runs, and tells of it.
+//! Carries out one request, or one saved plan: opens the state, lets what an earlier process left open end, runs, and tells of it.
 //!
 //! The first Ctrl-C cancels and waits, the second ends the process at once; either way nothing is half-visible.
 
@@ -8,7 +8,7 @@ use std::time::{Duration, Instant};
 
 use flowstone_core::io::IoEnv;
 use flowstone_core::pipeline::Pipeline;
-use flowstone_core::plan::RunRequest;
+use flowstone_core::plan::{RunRequest, SavedPlan};
 use flowstone_core::run::RunState;
 use flowstone_core::{Result, ResultExt as _};
 use flowstone_io_object::Object;
@@ -26,6 +26,14 @@ use crate::settings::Settings;
 
 /// The folder for data in the state folder.
 pub(crate) const DATA_FOLDER: &str = "data";
+
+/// What is carried out.
+pub(crate) enum Work {
+    /// What a request comes to now.
+    Request(RunRequest),
+    /// A plan that was made before.
+    Saved(Box<SavedPlan>),
+}
 
 /// How a request was carried out.
 pub(crate) struct Carried {
@@ -52,7 +60,7 @@ pub(crate) async fn start(pipeline: Pipeline, state_dir: &Path, settings: &Setti
     Engine::start(pipeline, store, options).await
 }
 
-/// Carries out `request` on behalf of `verb`.
+/// Carries out `work` on behalf of `verb`.
 ///
 /// # Errors
 /// What stands in the way of running; a run that does not end well is no error. `Interrupted` when the process is to end
@@ -61,7 +69,7 @@ pub(crate) async fn carry_out(
     context: &Context,
     pipeline: Pipeline,
     verb: &'static str,
-    request: RunRequest,
+    work: Work,
 ) -> std::result::Result<Carried, Failure> {
     let mut interrupts = Interrupts::listen()?;
     let since = Timestamp::now();
@@ -86,7 +94,7 @@ pub(crate) async fn carry_out(
     let driven = drive(
         &context.out,
         &engine,
-        request,
+        work,
         &mut interrupts,
         context.settings.cancel_grace.value,
     )
@@ -113,7 +121,7 @@ pub(crate) async fn carry_out(
 async fn drive(
     out: &Output,
     engine: &Engine,
-    request: RunRequest,
+    work: Work,
     interrupts: &mut Interrupts,
     grace: Duration,
 ) -> std::result::Result<Carried, Failure> {
@@ -143,11 +151,22 @@ async fn drive(
         carried.is_interrupted = true;
         return Ok(carried);
     }
-    let plan = engine.plan(&request).await?;
-    if plan.is_empty() {
-        return Ok(carried);
-    }
-    let handle = engine.submit(request).await?;
+    let (plan, handle) = match work {
+        Work::Request(request) => {
+            let plan = engine.plan(&request).await?;
+            if plan.is_empty() {
+                return Ok(carried);
+            }
+            (plan, engine.submit(request).await?)
+        }
+        Work::Saved(saved) => {
+            let plan = saved.plan().clone();
+            if plan.is_empty() {
+                return Ok(carried);
+            }
+            (plan, engine.apply(*saved).await?)
+        }
+    };
     out.say(format_args!(
         "run {}: {} in {}",
         handle.run_id(),

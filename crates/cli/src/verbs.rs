@@ -1,5 +1,6 @@
 //! The verbs, one file each.
 
+mod apply;
 mod backfill;
 mod cancel;
 mod check;
@@ -26,6 +27,7 @@ pub(crate) fn perform(context: &Context, verb: &Verb) -> Result<Exit, Failure> {
         Verb::List(args) => list::perform(context, args),
         Verb::Graph(args) => graph::perform(context, args),
         Verb::Plan(args) => block_on(0, plan::perform(context, args))?,
+        Verb::Apply(args) => block_on(running, apply::perform(context, args))?,
         Verb::Run(args) => block_on(running, run::perform(context, args))?,
         Verb::Backfill(args) => block_on(running, backfill::perform(context, args))?,
         Verb::Status(args) => block_on(0, status::perform(context, args))?,

@@ -14,7 +14,7 @@ use std::panic::Location;
 use std::sync::Arc;
 use std::time::Duration;
 
-use crate::partition::{Mapping, Partitions};
+use crate::partition::{Mapping, PartitionKey, Partitions};
 use crate::{BoxFuture, CodeVersion, Result, TypeInfo, Value};
 
 pub use argument::{Argument, Config, FromStep, In, InputKind, PartitionStream, Res};
@@ -104,6 +104,7 @@ pub struct Asset {
     pub(crate) retry: Retry,
     pub(crate) deadline: Option<Duration>,
     pub(crate) code_version: CodeVersion,
+    pub(crate) source_versions: Vec<(PartitionKey, CodeVersion)>,
     pub(crate) acts_outside: bool,
     pub(crate) made: Option<(Body, TypeInfo)>,
 }
@@ -129,6 +130,7 @@ impl Asset {
             retry: Retry::default(),
             deadline: None,
             code_version: CodeVersion::of(b""),
+            source_versions: Vec::new(),
             acts_outside: false,
             made: None,
         }
@@ -203,6 +205,21 @@ impl Asset {
     #[must_use]
     pub fn code_version(mut self, version: impl AsRef<[u8]>) -> Self {
         self.code_version = CodeVersion::of(version.as_ref());
+        self
+    }
+
+    /// Names for what partitions read of the outside world, as it is now: checksums of files, say. A partition is made
+    /// again when its name is another than it was made from; those without one depend on their code and upstream only.
+    ///
+    /// Planning costs something for each different name, so give many partitions that change together one name.
+    #[must_use]
+    pub fn source_versions<K: Into<PartitionKey>, V: AsRef<[u8]>>(
+        mut self,
+        versions: impl IntoIterator<Item = (K, V)>,
+    ) -> Self {
+        let versions = versions.into_iter();
+        self.source_versions
+            .extend(versions.map(|(key, version)| (key.into(), CodeVersion::of(version.as_ref()))));
         self
     }
 

@@ -10,7 +10,7 @@ use std::collections::HashMap;
 use std::fmt;
 
 use crate::asset::{Asset, Body, InputKind, Retry, SourceLocation};
-use crate::partition::{Mapping, PartitionSpace};
+use crate::partition::{Mapping, PartitionSet, PartitionSpace};
 use crate::{AssetKey, CodeVersion, Result, TypeInfo};
 
 /// The place of an asset in its graph; only valid within one pipeline.
@@ -41,6 +41,7 @@ pub struct Node {
     key: AssetKey,
     asset: Asset,
     space: PartitionSpace,
+    sources: Vec<(CodeVersion, PartitionSet)>,
     inputs: Vec<Input>,
     downstream: Vec<NodeIx>,
     body: Body,
@@ -56,6 +57,11 @@ impl Node {
     /// All slices of the asset.
     pub fn space(&self) -> &PartitionSpace {
         &self.space
+    }
+
+    /// What partitions read of the outside world, by name; see [`Asset::source_versions`].
+    pub fn sources(&self) -> &[(CodeVersion, PartitionSet)] {
+        &self.sources
     }
 
     /// What it is made from, in the order of the function's arguments.

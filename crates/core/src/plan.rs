@@ -5,6 +5,7 @@
 
 mod build;
 mod footprint;
+mod saved;
 
 use std::collections::BTreeMap;
 use std::fmt;
@@ -16,8 +17,9 @@ use crate::partition::{PartitionSelector, PartitionSet};
 use crate::store::Versions;
 use crate::{AssetId, AssetKey, CodeVersion, Error, ErrorKind, Result};
 
-pub use build::{Planner, planned_code_version};
+pub use build::{Planner, made_by, planned_code_version};
 pub use footprint::Footprint;
+pub use saved::SavedPlan;
 
 /// What somebody asks for.
 #[derive(Debug, Clone, Default, PartialEq, Serialize, Deserialize)]
@@ -114,6 +116,9 @@ pub struct PlannedAsset {
     pub id: AssetId,
     /// The code, the asset's section of the configuration included.
     pub code_version: CodeVersion,
+    /// The steps that record another code version, since they read a named source; see
+    /// [`Asset::source_versions`](crate::asset::Asset::source_versions).
+    pub sourced: Vec<(CodeVersion, PartitionSet)>,
     /// The partitions that have steps.
     pub steps: PartitionSet,
     /// Those of `steps` that run whatever becomes of their upstream; the others run only if it changes.
@@ -124,6 +129,14 @@ pub struct PlannedAsset {
     pub base: Versions,
     /// The versions that are pinned for each input, for upstream partitions that are not planned themselves.
     pub pinned: Vec<Versions>,
+}
+
+impl PlannedAsset {
+    /// The code version that a step records.
+    pub fn code_of(&self, partition: u64) -> CodeVersion {
+        let sourced = self.sourced.iter().find(|(_, steps)| steps.contains(partition));
+        sourced.map_or(self.code_version, |(code, _)| *code)
+    }
 }
 
 /// A frozen plan. Assets stand in topological order; those with nothing to do are left out.

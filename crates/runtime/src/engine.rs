@@ -8,9 +8,10 @@ use flowstone_core::clock::{Clock, SystemClock};
 use flowstone_core::io::{IoEnv, IoFactory, IoManager};
 use flowstone_core::memory::MemoryIoFactory;
 use flowstone_core::pipeline::Pipeline;
-use flowstone_core::plan::{RunPlan, RunRequest};
+use flowstone_core::plan::{RunPlan, RunRequest, SavedPlan};
 use flowstone_core::store::Store;
 use flowstone_core::{AssetId, AssetKey, AssetValue, Error, ErrorKind, Result, ResultExt, RunId, TypeInfo};
+use jiff::Timestamp;
 use ractor::rpc::CallResult;
 use ractor::{Actor, ActorRef};
 use tokio::sync::oneshot;
@@ -65,7 +66,12 @@ pub(crate) struct Shared {
 
 impl Shared {
     pub(crate) async fn plan(&self, request: &RunRequest) -> Result<RunPlan> {
-        plan_with(&self.pipeline, &*self.store, &self.ids, request, self.clock.now()).await
+        self.plan_at(request, self.clock.now()).await
+    }
+
+    /// The same, with open-ended partitions as they were at `time`.
+    pub(crate) async fn plan_at(&self, request: &RunRequest, time: Timestamp) -> Result<RunPlan> {
+        plan_with(&self.pipeline, &*self.store, &self.ids, request, time).await
     }
 
     /// How a run ended, from the store.
@@ -209,6 +215,19 @@ impl Engine {
     pub async fn submit(&self, request: RunRequest) -> Result<RunHandle> {
         self.call(|answer| SupervisorMessage::Submit {
             request: Box::new(request),
+            answer,
+        })
+        .await
+    }
+
+    /// Starts a run that carries out a saved plan as it stands; returns when it is on disk.
+    ///
+    /// # Errors
+    /// `Conflict` when the plan was made for another pipeline, code or partitions, when what it was made on has moved since,
+    /// or when a run that goes on would move it; the message names what moved. Nothing is written then.
+    pub async fn apply(&self, saved: SavedPlan) -> Result<RunHandle> {
+        self.call(|answer| SupervisorMessage::Apply {
+            saved: Box::new(saved),
             answer,
         })
         .await

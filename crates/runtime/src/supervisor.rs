@@ -8,7 +8,7 @@ use std::sync::Arc;
 
 use flowstone_core::io::IoManager;
 use flowstone_core::pipeline::Pipeline;
-use flowstone_core::plan::{Footprint, RunPlan, RunRequest};
+use flowstone_core::plan::{Footprint, RunPlan, RunRequest, SavedPlan};
 use flowstone_core::run::{RunCounts, RunEffect, RunMachine, RunState, StepState};
 use flowstone_core::store::{Record, RunRow, Store};
 use flowstone_core::{AssetId, Error, ErrorKind, ErrorRecord, Result, RunId};
@@ -33,6 +33,10 @@ use admission::Waiting;
 pub(crate) enum SupervisorMessage {
     Submit {
         request: Box<RunRequest>,
+        answer: RpcReplyPort<Result<RunHandle>>,
+    },
+    Apply {
+        saved: Box<SavedPlan>,
         answer: RpcReplyPort<Result<RunHandle>>,
     },
     Find {
@@ -149,6 +153,10 @@ impl Actor for Supervisor {
             SupervisorMessage::Submit { request, answer } => {
                 let submitted = state.submit(*request).await;
                 drop(answer.send(submitted));
+            }
+            SupervisorMessage::Apply { saved, answer } => {
+                let applied = state.apply(&saved).await;
+                drop(answer.send(applied));
             }
             SupervisorMessage::Find { run, answer } => {
                 let found = state.find(run);

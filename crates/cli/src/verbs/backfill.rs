@@ -8,6 +8,7 @@ use crate::args::{BackfillArgs, PartitionArgs};
 use crate::entry::Context;
 use crate::exit::{Exit, Failure, OrUsage as _};
 use crate::request::request;
+use crate::session::Work;
 
 pub(super) async fn perform(context: &Context, args: &BackfillArgs) -> Result<Exit, Failure> {
     let pipeline = context.pipeline()?;
@@ -29,5 +30,5 @@ pub(super) async fn perform(context: &Context, args: &BackfillArgs) -> Result<Ex
             .fix("make them with `run`");
         return Err(Failure::Usage(error));
     }
-    carry_out_and_tell(context, pipeline, "backfill", request).await
+    carry_out_and_tell(context, pipeline, "backfill", Work::Request(request)).await
 }

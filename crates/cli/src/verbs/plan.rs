@@ -1,14 +1,17 @@
-//! `plan`: what a run would do now, and why. Writes nothing, and works while another process runs.
+//! `plan`: what a run would do now, and why. Writes nothing but the file that it
+//! is asked to, and works while another process runs.
 
 use std::collections::BTreeMap;
+use std::fs;
+use std::path::Path;
 
 use flowstone_core::memory::MemoryStore;
 use flowstone_core::pipeline::Pipeline;
-use flowstone_core::plan::{Reason, RunPlan};
+use flowstone_core::plan::{Reason, RunPlan, SavedPlan};
 use jiff::Timestamp;
 use serde::Serialize;
 
-use crate::args::RequestArgs;
+use crate::args::PlanArgs;
 use crate::entry::Context;
 use crate::exit::{Exit, Failure, OrUsage as _};
 use crate::labels::Ranges;
@@ -38,19 +41,41 @@ struct PlannedReason {
     partitions: Ranges,
 }
 
-pub(super) async fn perform(context: &Context, args: &RequestArgs) -> Result<Exit, Failure> {
+pub(super) async fn perform(context: &Context, args: &PlanArgs) -> Result<Exit, Failure> {
     let pipeline = context.pipeline()?;
     let now = Timestamp::now();
-    let request = request(&pipeline, &args.selection, &args.partitions, &args.how, now).or_usage()?;
+    let asked = &args.request;
+    let request = request(&pipeline, &asked.selection, &asked.partitions, &asked.how, now).or_usage()?;
     let plan = match state::read(context.state_dir()).await? {
         Some(store) => flowstone_runtime::plan(&pipeline, &*store, &request, now).await?,
         None => flowstone_runtime::plan(&pipeline, &MemoryStore::default(), &request, now).await?,
     };
     let exit = if plan.is_empty() { Exit::Done } else { Exit::Pending };
-    context
-        .out
-        .data("flowstone.plan/1", &describe(&pipeline, &plan), show)?;
+    let planned = describe(&pipeline, &plan);
+    if let Some(file) = &args.save {
+        let saved = SavedPlan::new(pipeline.name(), pipeline.graph(), request, plan)?;
+        save(file, &saved.encode()?).map_err(|error| error.during("save the plan to").about(file.display()))?;
+        context.out.say(format_args!(
+            "saved: `{} apply {}` carries it out",
+            context.program,
+            file.display()
+        ));
+    }
+    context.out.data("flowstone.plan/1", &planned, show)?;
     Ok(exit)
+}
+
+/// Writes the file whole, or leaves the one before.
+fn save(file: &Path, bytes: &[u8]) -> flowstone_core::Result<()> {
+    let mut beside = file.as_os_str().to_owned();
+    beside.push(format!(".{}.part", std::process::id()));
+    let beside = Path::new(&beside);
+    let written = fs::write(beside, bytes).and_then(|()| fs::rename(beside, file));
+    if written.is_err() {
+        // What could not be written may not be there either.
+        drop(fs::remove_file(beside));
+    }
+    Ok(written?)
 }
 
 fn describe(pipeline: &Pipeline, plan: &RunPlan) -> Planned {

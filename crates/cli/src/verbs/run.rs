@@ -2,7 +2,6 @@
 
 use flowstone_core::RunId;
 use flowstone_core::pipeline::Pipeline;
-use flowstone_core::plan::RunRequest;
 use flowstone_core::run::{RunCounts, RunState};
 use flowstone_runtime::{FailedStep, RunReport};
 use jiff::Timestamp;
@@ -14,7 +13,7 @@ use crate::exit::{Exit, Failure, OrUsage as _};
 use crate::output::{ErrorJson, readable};
 use crate::progress::duration;
 use crate::request::request;
-use crate::session::{Carried, carry_out};
+use crate::session::{Carried, Work, carry_out};
 
 /// The most failures that an answer for programs spells out; `show` has them all.
 const FAILURES_MAX: usize = 1000;
@@ -70,17 +69,17 @@ pub(super) async fn perform(context: &Context, args: &RunArgs) -> Result<Exit, F
         Timestamp::now(),
     )
     .or_usage()?;
-    carry_out_and_tell(context, pipeline, "run", request).await
+    carry_out_and_tell(context, pipeline, "run", Work::Request(request)).await
 }
 
-/// Carries out `request` and tells how it went; `backfill` does the same.
+/// Carries out `work` and tells how it went; `backfill` and `apply` do the same.
 pub(super) async fn carry_out_and_tell(
     context: &Context,
     pipeline: Pipeline,
     verb: &'static str,
-    request: RunRequest,
+    work: Work,
 ) -> Result<Exit, Failure> {
-    let carried = carry_out(context, pipeline, verb, request).await?;
+    let carried = carry_out(context, pipeline, verb, work).await?;
     let outcome = outcome(&carried);
     let ran = describe(&carried, outcome);
     context

@@ -5,7 +5,7 @@ use std::sync::Arc;
 
 use flowstone_core::graph::Node;
 use flowstone_core::partition::PartitionSet;
-use flowstone_core::plan::{RunPlan, planned_code_version};
+use flowstone_core::plan::{RunPlan, made_by, planned_code_version};
 use flowstone_core::run::RunState;
 use flowstone_core::store::{AssetStatus, RunFilter, Store};
 use flowstone_core::{AssetKey, Result, RunId};
@@ -91,7 +91,7 @@ fn describe(node: &Node, status: &AssetStatus, last_run: Option<LastRun>, now: T
     // With a configuration the code is another; only a plan knows which configuration is meant.
     let empty = serde_json::Value::Object(serde_json::Map::new());
     if node.check_config(&empty).is_none() {
-        let current = status.made_by(planned_code_version(node, &empty));
+        let current = made_by(node, status, planned_code_version(node, &empty));
         stale.union_with(&materialized.difference(&current));
     }
     Status {

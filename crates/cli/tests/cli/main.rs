@@ -5,5 +5,6 @@ mod gate;
 mod json;
 mod program;
 mod resuming;
+mod saving;
 mod talking;
 mod usage;

@@ -37,8 +37,10 @@ fn pipeline() -> Result<Pipeline> {
             )
             .build();
     }
-    let days = || Daily::from("2024-01-01").until("2024-01-06");
-    Pipeline::builder("sample")
+    // What a test may have otherwise.
+    let given = |name: &str, usual: &str| std::env::var(name).unwrap_or_else(|_| usual.to_owned());
+    let days = || Daily::from("2024-01-01").until(given("SAMPLE_DAYS_END", "2024-01-06"));
+    Pipeline::builder(given("SAMPLE_NAME", "sample"))
         .asset(
             Asset::new("numbers")
                 .description("Three numbers")
@@ -65,6 +67,7 @@ fn pipeline() -> Result<Pipeline> {
                 .description("A value for each day")
                 .partitions(days())
                 .tag("gated")
+                .code_version(given("SAMPLE_DAYS_CODE", ""))
                 .defined_at("sample.rs", 4)
                 .run(|context: AssetContext| async move { pass(&context).await.map(|()| context.partition_label()) }),
         )

@@ -1,13 +1,13 @@
 //! Turns definitions into a graph, or says everything that is wrong with them.
 
-use std::collections::HashMap;
+use std::collections::{BTreeMap, HashMap};
 
 use super::{AssetGraph, Input, Node, node_ix, order};
 use crate::asset::{Argument, Asset, Body, InputKind, Upstream};
-use crate::partition::{BoundMapping, Mapping, PartitionSpace};
+use crate::partition::{BoundMapping, Mapping, PartitionKey, PartitionSet, PartitionSpace};
 use crate::pipeline::{Complaints, nearest, unknown_io};
 use crate::registry::{Registry, Resources};
-use crate::{AssetKey, Error, ErrorKind, TypeInfo};
+use crate::{AssetKey, CodeVersion, Error, ErrorKind, TypeInfo};
 
 /// How many partitions are asked whether they read more than one upstream partition.
 const PARTITIONS_ASKED: u64 = 32;
@@ -16,6 +16,7 @@ const PARTITIONS_ASKED: u64 = 32;
 struct Draft {
     key: AssetKey,
     space: PartitionSpace,
+    sources: Vec<(CodeVersion, PartitionSet)>,
     body: Body,
     output: TypeInfo,
     asset: Asset,
@@ -121,13 +122,42 @@ fn draft(mut asset: Asset, complaints: &mut Complaints) -> Option<Draft> {
         complaints.push(complaint, location);
     }
     let (body, output) = asset.made.take()?;
+    let space = space?;
+    let sources = sources(&asset.source_versions, &space)
+        .map_err(|error| complaints.push(about_asset(error, &about), location))
+        .ok();
     Some(Draft {
         key: key?,
-        space: space?,
+        space,
+        sources: sources?,
         body,
         output,
         asset,
     })
+}
+
+/// The partitions of each source version.
+fn sources(
+    versions: &[(PartitionKey, CodeVersion)],
+    space: &PartitionSpace,
+) -> Result<Vec<(CodeVersion, PartitionSet)>, Error> {
+    let mut by_version: BTreeMap<CodeVersion, PartitionSet> = BTreeMap::new();
+    for (key, version) in versions {
+        let index = space.index_of(key)?;
+        by_version.entry(*version).or_default().insert(index);
+    }
+    let mut named = PartitionSet::new();
+    for partitions in by_version.values() {
+        if let Some(twice) = named.intersect(partitions).min() {
+            let label = space.label(twice);
+            return Err(Error::new(ErrorKind::Conflict, "it has two source versions")
+                .code("source_version_twice")
+                .about(label)
+                .fix("give each partition at most one"));
+        }
+        named.union_with(partitions);
+    }
+    Ok(by_version.into_iter().collect())
 }
 
 fn check_io(draft: &Draft, registry: &Registry, default_io: Option<&str>, complaints: &mut Complaints) {
@@ -328,6 +358,7 @@ fn assemble(drafts: Vec<Draft>, inputs: Vec<Vec<(usize, Input)>>, order: &[usize
             let Draft {
                 key,
                 space,
+                sources,
                 body,
                 output,
                 asset,
@@ -336,6 +367,7 @@ fn assemble(drafts: Vec<Draft>, inputs: Vec<Vec<(usize, Input)>>, order: &[usize
                 key,
                 asset,
                 space,
+                sources,
                 inputs,
                 downstream: Vec::new(),
                 body,

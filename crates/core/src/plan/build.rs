@@ -34,6 +34,20 @@ pub fn planned_code_version(node: &Node, section: &serde_json::Value) -> CodeVer
     CodeVersion::of(format!("{}{section}", node.code_version()).as_bytes())
 }
 
+/// The partitions that have a head which `code`, reading what it would read of the outside world now, has made.
+pub fn made_by(node: &Node, status: &AssetStatus, code: CodeVersion) -> PartitionSet {
+    let mut made = status.made_by(code);
+    for (source, partitions) in node.sources() {
+        made.subtract(partitions);
+        made.union_with(&status.made_by(sourced(code, *source)).intersect(partitions));
+    }
+    made
+}
+
+fn sourced(code: CodeVersion, source: CodeVersion) -> CodeVersion {
+    CodeVersion::of(format!("{code}{source}").as_bytes())
+}
+
 /// What was decided about one node so far.
 #[derive(Default)]
 struct Draft {
@@ -85,10 +99,13 @@ impl Planner<'_> {
             drafts[ix.index()].steps = steps.clone();
             let pinned = self.pin(ix, &steps, &drafts)?;
             let base = self.statuses[ix.index()].versions_of(&steps);
+            let sources = node.sources().iter();
+            let sources = sources.map(|(source, of)| (sourced(code_version, *source), of.intersect(&steps)));
             assets.push(PlannedAsset {
                 key: node.key().clone(),
                 id: self.ids[ix.index()],
                 code_version,
+                sourced: sources.filter(|(_, steps)| !steps.is_empty()).collect(),
                 steps,
                 certain,
                 reasons,
@@ -164,7 +181,10 @@ impl Planner<'_> {
         let chosen = drafts[ix.index()].chosen.clone();
         let left = sort(Reason::Missing, chosen.difference(&materialized));
         let left = sort(Reason::Forced, if is_forced { left } else { PartitionSet::new() });
-        let left = sort(Reason::CodeChanged, left.difference(&status.made_by(code_version)));
+        let left = sort(
+            Reason::CodeChanged,
+            left.difference(&made_by(self.graph.node(ix), status, code_version)),
+        );
         let left = sort(Reason::UpstreamChanged, left.intersect(&status.stale));
         let mut touched = PartitionSet::new();
         let mut own = Vec::new();

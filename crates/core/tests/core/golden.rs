@@ -80,6 +80,7 @@ fn a_run_plan_is_stored_as_ever() {
                 key: key("raw"),
                 id: AssetId(7),
                 code_version: CodeVersion(0x0123_4567_89ab_cdef_0123_4567_89ab_cdef),
+                sourced: vec![(CodeVersion(u128::MAX), set(&[(3, 4)]))],
                 steps: set(&[(0, 99), (70_000, 70_002)]),
                 certain: set(&[(0, 9), (70_000, 70_000)]),
                 reasons: vec![
@@ -96,6 +97,7 @@ fn a_run_plan_is_stored_as_ever() {
                 key: key("übersicht"),
                 id: AssetId(u32::MAX),
                 code_version: CodeVersion(0),
+                sourced: vec![],
                 steps: set(&[(0, 0)]),
                 certain: set(&[]),
                 reasons: vec![(Reason::UpstreamPlanned, set(&[(0, 0)]))],

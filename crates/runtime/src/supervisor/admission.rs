@@ -1,6 +1,6 @@
 //! Takes requests in and lets runs begin: at once, or when nobody ahead would be disturbed any more.
 
-use flowstone_core::plan::{Footprint, RunPlan, RunRequest};
+use flowstone_core::plan::{Footprint, RunPlan, RunRequest, SavedPlan};
 use flowstone_core::run::{RunCounts, RunMachine, RunState};
 use flowstone_core::store::{Record, RunRow};
 use flowstone_core::{Error, ErrorKind, Result, RunId};
@@ -20,30 +20,13 @@ pub(super) struct Waiting {
 
 impl SupervisorState {
     pub(super) async fn submit(&mut self, request: RunRequest) -> Result<RunHandle> {
-        if self.draining.is_some() {
-            return Err(Error::new(ErrorKind::Cancelled, "the engine is stopping").code("engine_stopped"));
-        }
-        if let Some(key) = &request.idempotency_key
-            && let Some(row) = self.shared.store.run_by_key(key).await?
-        {
-            return Ok(self.find(row.run).unwrap_or_else(|| self.ended(&row)));
+        self.refuse_when_draining()?;
+        if let Some(known) = self.known(&request).await? {
+            return Ok(known);
         }
         // Whatever is wrong with the request is said before anything is written.
         let plan = self.shared.plan(&request).await?;
-        let run = RunId(uuid::Uuid::now_v7());
-        let now = self.shared.clock.now();
-        let created = Record::RunCreated(RunRow {
-            run,
-            pipeline: self.shared.pipeline.name().to_owned(),
-            idempotency_key: request.idempotency_key.clone(),
-            request: request.encode()?,
-            plan: None,
-            state: RunState::Queued,
-            created_at: now,
-            moved_at: now,
-            counts: RunCounts::default(),
-            error: None,
-        });
+        let (run, created) = self.created(&request)?;
         let progress = progress_of(RunState::Queued, RunCounts::default());
         let handle = self.handle_of(run, &progress);
         let footprint = self.footprint(&plan);
@@ -60,6 +43,68 @@ impl SupervisorState {
             });
         }
         Ok(handle)
+    }
+
+    /// Begins a run that carries out `saved`, which must be what its request comes to still.
+    pub(super) async fn apply(&mut self, saved: &SavedPlan) -> Result<RunHandle> {
+        self.refuse_when_draining()?;
+        let request = saved.request();
+        if let Some(known) = self.known(request).await? {
+            return Ok(known);
+        }
+        let pipeline = &self.shared.pipeline;
+        saved.check_pipeline(pipeline.name(), pipeline.graph())?;
+        let plan = self.shared.plan_at(request, saved.plan().planned_at).await?;
+        saved.check_plan(&plan, self.shared.pipeline.graph())?;
+        if !self.may_begin(&self.footprint(&plan), self.waiting.len()) {
+            return Err(Error::new(
+                ErrorKind::Conflict,
+                "a run that goes on makes what the plan makes, or reads",
+            )
+            .code("plan_outdated")
+            .during("apply the saved plan")
+            .fix("wait for that run, then save a new plan: `plan --save`"));
+        }
+        let (run, created) = self.created(request)?;
+        let progress = progress_of(RunState::Queued, RunCounts::default());
+        let handle = self.handle_of(run, &progress);
+        self.begin(run, plan, progress, vec![created]).await?;
+        Ok(handle)
+    }
+
+    fn refuse_when_draining(&self) -> Result<()> {
+        match self.draining {
+            Some(_) => Err(Error::new(ErrorKind::Cancelled, "the engine is stopping").code("engine_stopped")),
+            None => Ok(()),
+        }
+    }
+
+    /// The run that was asked for under the same idempotency key before.
+    async fn known(&self, request: &RunRequest) -> Result<Option<RunHandle>> {
+        let Some(key) = &request.idempotency_key else {
+            return Ok(None);
+        };
+        let row = self.shared.store.run_by_key(key).await?;
+        Ok(row.map(|row| self.find(row.run).unwrap_or_else(|| self.ended(&row))))
+    }
+
+    /// A new run, and the record that it was asked for.
+    fn created(&self, request: &RunRequest) -> Result<(RunId, Record)> {
+        let run = RunId(uuid::Uuid::now_v7());
+        let now = self.shared.clock.now();
+        let created = Record::RunCreated(RunRow {
+            run,
+            pipeline: self.shared.pipeline.name().to_owned(),
+            idempotency_key: request.idempotency_key.clone(),
+            request: request.encode()?,
+            plan: None,
+            state: RunState::Queued,
+            created_at: now,
+            moved_at: now,
+            counts: RunCounts::default(),
+            error: None,
+        });
+        Ok((run, created))
     }
 
     /// Starts a planned run; its records are on disk before its actor exists.

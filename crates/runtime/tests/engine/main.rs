@@ -10,5 +10,6 @@ mod recovering;
 mod refusing;
 mod sharing;
 mod sizes;
+mod sources;
 mod stopping;
 mod support;

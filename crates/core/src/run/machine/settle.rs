@@ -104,7 +104,7 @@ impl RunMachine {
                         version: lane.plan.base.get(partition).next(),
                         run: self.run,
                         stored: stored.clone(),
-                        code_version: lane.plan.code_version,
+                        code_version: lane.plan.code_of(partition),
                         attempt: step.attempt,
                         started_at: step.started_at,
                         ended_at: step.ended_at,
