@@ -4,8 +4,9 @@ use std::io::{self, Write};
 
 use flowstone_core::{Error, ErrorKind, Result};
 use indicatif::MultiProgress;
-use tracing_subscriber::EnvFilter;
-use tracing_subscriber::fmt::MakeWriter;
+use tracing_subscriber::filter::{ParseError, Targets};
+use tracing_subscriber::fmt::{self, MakeWriter};
+use tracing_subscriber::layer::{Layer, SubscriberExt};
 
 use crate::output::{Output, stderr_is_terminal};
 use crate::settings::Setting;
@@ -15,7 +16,7 @@ use crate::settings::Setting;
 /// # Errors
 /// `Invalid` for a filter that is not well formed.
 pub(crate) fn start(filter: &Setting<String>, output: &Output) -> Result<()> {
-    let parsed = EnvFilter::builder().parse(&filter.value).map_err(|error| {
+    let parsed: Targets = filter.value.parse().map_err(|error: ParseError| {
         Error::new(ErrorKind::Invalid, error.to_string())
             .code("setting_invalid")
             .during("read")
@@ -23,11 +24,10 @@ pub(crate) fn start(filter: &Setting<String>, output: &Output) -> Result<()> {
             .fix("write it as `warn` or `warn,flowstone_runtime=debug`")
     })?;
     let colored = stderr_is_terminal() && std::env::var_os("NO_COLOR").is_none_or(|value| value.is_empty());
-    let subscriber = tracing_subscriber::fmt()
-        .with_env_filter(parsed)
+    let lines = fmt::layer()
         .with_ansi(colored)
-        .with_writer(AroundBars(output.bars().clone()))
-        .finish();
+        .with_writer(AroundBars(output.bars().clone()));
+    let subscriber = tracing_subscriber::registry().with(lines.with_filter(parsed));
     drop(tracing::subscriber::set_global_default(subscriber));
     Ok(())
 }

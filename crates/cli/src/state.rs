@@ -7,7 +7,7 @@ use std::sync::Arc;
 use flowstone_core::graph::AssetGraph;
 use flowstone_core::pipeline::Pipeline;
 use flowstone_core::plan::RunPlan;
-use flowstone_core::run::{Recorded, RunEffect, RunMachine};
+use flowstone_core::run::{RunEffect, RunMachine};
 use flowstone_core::store::{AssetRow, RunFilter, RunRow, Store};
 use flowstone_core::{AssetId, AssetKey, Error, ErrorKind, Result, RunId};
 use flowstone_store::{LEDGER_FILE, SqliteStore};
@@ -107,14 +107,7 @@ pub(crate) async fn rebuild(
     plan: &RunPlan,
     now: Timestamp,
 ) -> Result<(RunMachine, Vec<RunEffect>)> {
-    let mut recorded = Recorded {
-        chunks: store.chunks(run).await?,
-        failures: store.failures(run).await?,
-        stale: HashMap::new(),
-    };
-    for planned in &plan.assets {
-        recorded.stale.insert(planned.id, store.status(planned.id).await?.stale);
-    }
+    let recorded = flowstone_runtime::recorded(store, run, plan).await?;
     RunMachine::recover(
         run,
         plan,

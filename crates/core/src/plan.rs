@@ -9,6 +9,7 @@ mod saved;
 
 use std::collections::BTreeMap;
 use std::fmt;
+use std::sync::Arc;
 
 use jiff::Timestamp;
 use serde::{Deserialize, Serialize};
@@ -147,7 +148,7 @@ pub struct RunPlan {
     /// The configuration.
     pub config: RunConfig,
     /// What there is to do.
-    pub assets: Vec<PlannedAsset>,
+    pub assets: Vec<Arc<PlannedAsset>>,
 }
 
 /// The tag and version of the stored form.

@@ -92,8 +92,13 @@ pub trait Store: Send + Sync + 'static {
     /// `StorageFull`, `PermissionDenied`, `Unavailable` for the medium; then nothing of the group is stored.
     async fn commit(&self, records: &[Record]) -> Result<Vec<Result<()>>>;
 
-    /// The status sets of an asset.
-    async fn status(&self, asset: AssetId) -> Result<AssetStatus>;
+    /// The status sets of assets, in the order asked for, all of one moment.
+    async fn statuses(&self, assets: &[AssetId]) -> Result<Vec<AssetStatus>>;
+
+    /// The status sets of one asset.
+    async fn status(&self, asset: AssetId) -> Result<AssetStatus> {
+        Ok(self.statuses(&[asset]).await?.pop().unwrap_or_default())
+    }
 
     /// The current materializations of those of `partitions` that have one, by partition.
     async fn heads(&self, asset: AssetId, partitions: &PartitionSet) -> Result<Vec<Materialization>>;

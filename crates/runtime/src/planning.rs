@@ -1,6 +1,6 @@
 //! Plans without writing anything.
 
-use std::collections::HashMap;
+use std::collections::{BTreeSet, HashMap};
 
 use flowstone_core::pipeline::Pipeline;
 use flowstone_core::plan::{Planner, RunPlan, RunRequest};
@@ -35,14 +35,15 @@ pub(crate) async fn plan_with(
 ) -> Result<RunPlan> {
     let graph = pipeline.graph();
     let mut statuses = vec![AssetStatus::default(); graph.len()];
-    let mut is_read = vec![false; graph.len()];
+    let mut read = BTreeSet::new();
     for key in &request.assets {
         let ix = graph.find(key.as_str())?;
-        for node in std::iter::once(ix).chain(graph.node(ix).inputs().iter().map(|input| input.upstream)) {
-            if !std::mem::replace(&mut is_read[node.index()], true) {
-                statuses[node.index()] = store.status(ids[node.index()]).await?;
-            }
-        }
+        read.insert(ix.index());
+        read.extend(graph.node(ix).inputs().iter().map(|input| input.upstream.index()));
+    }
+    let asked: Vec<_> = read.iter().map(|index| ids[*index]).collect();
+    for (index, status) in read.into_iter().zip(store.statuses(&asked).await?) {
+        statuses[index] = status;
     }
     Planner {
         graph,

@@ -135,7 +135,13 @@ impl Chunk<'_> {
         };
         let inputs = ChunkInputs::new(Arc::clone(self.lane), self.work.steps.clone());
         let inputs: Arc<dyn InputLoader> = Arc::new(inputs);
-        let mut cancel = self.running.cancel.child_token();
+        // Only a step with a deadline can be asked to end by itself.
+        let may_be_overdue = self.lane.deadline.is_some();
+        let own_token = || match may_be_overdue {
+            true => self.running.cancel.child_token(),
+            false => self.running.cancel.clone(),
+        };
+        let mut cancel = own_token();
         let mut ended = Vec::new();
         let mut reported = Instant::now();
         let mut left = self.work.steps.len();
@@ -145,7 +151,7 @@ impl Chunk<'_> {
             }
             if cancel.is_cancelled() {
                 // The step before was overdue; that does not concern this one.
-                cancel = self.running.cancel.child_token();
+                cancel = own_token();
             }
             let step = pin!(self.run_step(&inputs, partition, &heads, &cancel));
             let end = self.report_if_long(step, &mut ended).await;

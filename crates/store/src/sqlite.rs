@@ -180,8 +180,8 @@ impl Store for SqliteStore {
             .map_err(|error| error.during("commit to").about(self.path.display()))
     }
 
-    async fn status(&self, asset: AssetId) -> Result<AssetStatus> {
-        read::status(&self.readers, asset).await.map_err(self.reading())
+    async fn statuses(&self, assets: &[AssetId]) -> Result<Vec<AssetStatus>> {
+        read::statuses(&self.readers, assets).await.map_err(self.reading())
     }
 
     async fn heads(&self, asset: AssetId, partitions: &PartitionSet) -> Result<Vec<Materialization>> {

@@ -59,18 +59,16 @@ pub(super) async fn perform(context: &Context, args: &SelectionArgs) -> std::res
     let now = Timestamp::now();
     let mut assets = Vec::with_capacity(selected.assets.len());
     let mut last_runs = HashMap::new();
-    let mut ids = Vec::new();
+    let mut statuses = vec![AssetStatus::default(); selected.assets.len()];
     if let Some(store) = &store {
         let nodes = selected.assets.iter().map(|ix| graph.node(*ix).key());
         last_runs = find_last_runs(store, nodes.collect()).await?;
-        ids = KnownAssets::read(&**store).await?.ids(graph);
+        let ids = KnownAssets::read(&**store).await?.ids(graph);
+        let asked: Vec<_> = selected.assets.iter().map(|ix| ids[ix.index()]).collect();
+        statuses = store.statuses(&asked).await?;
     }
-    for ix in &selected.assets {
+    for (ix, status) in selected.assets.iter().zip(statuses) {
         let node = graph.node(*ix);
-        let status = match &store {
-            Some(store) => store.status(ids[ix.index()]).await?,
-            None => AssetStatus::default(),
-        };
         assets.push(describe(node, &status, last_runs.get(node.key()).copied(), now));
     }
     let statuses = Statuses {
@@ -119,7 +117,7 @@ async fn find_last_runs(store: &Arc<dyn Store>, mut wanted: Vec<&AssetKey>) -> R
             if let Some(at) = wanted.iter().position(|key| **key == planned.key) {
                 wanted.swap_remove(at);
                 found.insert(
-                    planned.key,
+                    planned.key.clone(),
                     LastRun {
                         run: row.run,
                         state: row.state,

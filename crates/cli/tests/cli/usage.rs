@@ -28,7 +28,7 @@ const MISTAKES: &[(&str, &str)] = &[
     ("run scaled --config scaled", "--config scaled"),
     ("run scaled --config nobody.by=3", "nobody"),
     ("run total --workers 0", "\"0\" (--workers)"),
-    ("run total --log =", "log filter"),
+    ("run total --log flowstone=loud", "log filter"),
     ("list nobody", "nobody"),
     ("runs --limit 0", "0 is not in"),
     ("lineage sideways total", "sideways"),

@@ -17,7 +17,8 @@ pub struct MemoryIo {
 #[derive(Debug, Default)]
 struct Kept {
     next: u64,
-    values: HashMap<String, Value>,
+    /// By the number that is their location.
+    values: HashMap<u64, Value>,
 }
 
 impl MemoryIo {
@@ -49,10 +50,10 @@ impl IoManager for MemoryIo {
         })?;
         let mut kept = self.kept();
         kept.next += 1;
-        let location = kept.next.to_string();
-        kept.values.insert(location.clone(), value.clone());
+        let number = kept.next;
+        kept.values.insert(number, value.clone());
         Ok(Stored {
-            address: Address::Location(location),
+            address: Address::Location(number.to_string()),
             data_version: DataVersion::of(&encoded),
             bytes: encoded.len() as u64,
             rows: None,
@@ -63,7 +64,10 @@ impl IoManager for MemoryIo {
         let Address::Location(location) = &stored.address else {
             return Err(Error::new(ErrorKind::Unsupported, "memory keeps no inline values"));
         };
-        let found = self.kept().values.get(location).cloned();
+        let found = location
+            .parse()
+            .ok()
+            .and_then(|number: u64| self.kept().values.get(&number).cloned());
         let value = found.ok_or_else(|| Error::new(ErrorKind::NotFound, "the value is gone").about(location))?;
         if value.ty() == ty {
             return Ok(value);
@@ -77,8 +81,10 @@ impl IoManager for MemoryIo {
     }
 
     async fn delete(&self, address: &Address) -> Result<()> {
-        if let Address::Location(location) = address {
-            self.kept().values.remove(location);
+        if let Address::Location(location) = address
+            && let Ok(number) = location.parse()
+        {
+            self.kept().values.remove::<u64>(&number);
         }
         Ok(())
     }

@@ -300,8 +300,10 @@ impl Store for MemoryStore {
         Ok(verdicts.collect())
     }
 
-    async fn status(&self, asset: AssetId) -> Result<AssetStatus> {
-        Ok(self.kept().status.get(&asset).cloned().unwrap_or_default())
+    async fn statuses(&self, assets: &[AssetId]) -> Result<Vec<AssetStatus>> {
+        let kept = self.kept();
+        let status = |asset| kept.status.get(asset).cloned().unwrap_or_default();
+        Ok(assets.iter().map(status).collect())
     }
 
     async fn heads(&self, asset: AssetId, partitions: &PartitionSet) -> Result<Vec<Materialization>> {

@@ -1,6 +1,7 @@
 //! Makes plans, by set algebra over the status of the assets.
 
 use std::collections::HashSet;
+use std::sync::Arc;
 
 use jiff::Timestamp;
 
@@ -101,7 +102,7 @@ impl Planner<'_> {
             let base = self.statuses[ix.index()].versions_of(&steps);
             let sources = node.sources().iter();
             let sources = sources.map(|(source, of)| (sourced(code_version, *source), of.intersect(&steps)));
-            assets.push(PlannedAsset {
+            assets.push(Arc::new(PlannedAsset {
                 key: node.key().clone(),
                 id: self.ids[ix.index()],
                 code_version,
@@ -111,7 +112,7 @@ impl Planner<'_> {
                 reasons,
                 base,
                 pinned,
-            });
+            }));
         }
         Ok(RunPlan {
             planned_at: self.now,

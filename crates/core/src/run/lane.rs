@@ -1,6 +1,7 @@
 //! One planned asset while its run goes on: its steps, its inputs, and whom it wakes.
 
 use std::collections::{BTreeMap, HashMap};
+use std::sync::Arc;
 
 use jiff::Timestamp;
 
@@ -17,7 +18,7 @@ use crate::{AssetId, ChunkNo, DataVersion, Error, ErrorKind, ErrorRecord, Result
 /// One planned asset while its run goes on.
 #[derive(Debug, Clone)]
 pub(super) struct Lane {
-    pub(super) plan: PlannedAsset,
+    pub(super) plan: Arc<PlannedAsset>,
     pub(super) steps: StepSets,
     pub(super) edges: Vec<Edge>,
     /// The planned assets that read this one: place in the plan, and which of its inputs. Where it reads itself comes
@@ -165,7 +166,7 @@ pub(super) fn lanes(plan: &RunPlan, graph: &AssetGraph, ids: &[AssetId]) -> Resu
             attempts: BTreeMap::new(),
             resting: PartitionSet::new(),
             suspects: Suspects::default(),
-            plan: planned.clone(),
+            plan: Arc::clone(planned),
         });
     }
     Ok(lanes)

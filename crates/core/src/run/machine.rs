@@ -163,7 +163,7 @@ impl RunMachine {
 
     /// Each planned asset with its steps by state.
     pub fn assets(&self) -> impl Iterator<Item = (&PlannedAsset, &StepSets)> {
-        self.lanes.iter().map(|lane| (&lane.plan, &lane.steps))
+        self.lanes.iter().map(|lane| (&*lane.plan, &lane.steps))
     }
 
     /// The version that a reader in this run sees of a planned asset's partition; `Version::NONE` when it has no value.

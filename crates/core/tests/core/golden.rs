@@ -5,6 +5,7 @@
 
 use std::fs;
 use std::path::PathBuf;
+use std::sync::Arc;
 
 use flowstone_core::partition::{PartitionSelector, PartitionSet};
 use flowstone_core::plan::{Force, PlannedAsset, Reason, RunConfig, RunPlan, RunRequest};
@@ -76,7 +77,7 @@ fn a_run_plan_is_stored_as_ever() {
         planned_at: "2024-03-05T06:07:08.123456789Z".parse().unwrap(),
         config: config(),
         assets: vec![
-            PlannedAsset {
+            Arc::new(PlannedAsset {
                 key: key("raw"),
                 id: AssetId(7),
                 code_version: CodeVersion(0x0123_4567_89ab_cdef_0123_4567_89ab_cdef),
@@ -92,8 +93,8 @@ fn a_run_plan_is_stored_as_ever() {
                 ],
                 base: versions(&[(1, &[(1, 60)]), (u64::MAX, &[(61, 99)])]),
                 pinned: vec![versions(&[]), versions(&[(3, &[(0, 5000)])])],
-            },
-            PlannedAsset {
+            }),
+            Arc::new(PlannedAsset {
                 key: key("übersicht"),
                 id: AssetId(u32::MAX),
                 code_version: CodeVersion(0),
@@ -103,7 +104,7 @@ fn a_run_plan_is_stored_as_ever() {
                 reasons: vec![(Reason::UpstreamPlanned, set(&[(0, 0)]))],
                 base: versions(&[(1, &[(0, 0)])]),
                 pinned: vec![],
-            },
+            }),
         ],
     };
 

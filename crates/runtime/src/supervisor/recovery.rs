@@ -1,16 +1,14 @@
 //! Takes up runs where the store has them: after a start, and when the actor of one died.
 
-use std::collections::HashMap;
-
-use flowstone_core::Result;
 use flowstone_core::plan::{RunPlan, RunRequest};
-use flowstone_core::run::{Recorded, RunMachine, RunState};
+use flowstone_core::run::{RunMachine, RunState};
 use flowstone_core::store::{RunFilter, RunRow};
-use flowstone_core::{RunId, store::Store};
+use flowstone_core::{Result, RunId};
 use tracing::{error, info};
 
 use super::{Beginning, Progress, SupervisorState, Waiting, progress_of};
 use crate::handle::{RunHandle, RunProgress};
+use crate::recorded::recorded;
 
 /// How often the actor of one run is put back before the run is left for the next start.
 const RESTARTS_MAX: u32 = 3;
@@ -95,17 +93,4 @@ impl SupervisorState {
             self.fail(run, &died.progress, &error).await;
         }
     }
-}
-
-/// What the store has of a run.
-async fn recorded(store: &dyn Store, run: RunId, plan: &RunPlan) -> Result<Recorded> {
-    let mut recorded = Recorded {
-        chunks: store.chunks(run).await?,
-        failures: store.failures(run).await?,
-        stale: HashMap::new(),
-    };
-    for planned in &plan.assets {
-        recorded.stale.insert(planned.id, store.status(planned.id).await?.stale);
-    }
-    Ok(recorded)
 }

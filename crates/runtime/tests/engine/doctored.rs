@@ -116,8 +116,8 @@ impl Store for Doctored {
         self.inner.assets().await
     }
 
-    async fn status(&self, asset: AssetId) -> Result<AssetStatus> {
-        self.inner.status(asset).await
+    async fn statuses(&self, assets: &[AssetId]) -> Result<Vec<AssetStatus>> {
+        self.inner.statuses(assets).await
     }
 
     async fn heads(&self, asset: AssetId, partitions: &PartitionSet) -> Result<Vec<Materialization>> {

@@ -1,5 +1,7 @@
 //! The questions about assets, materializations and lineage.
 
+use std::collections::HashMap;
+
 use flowstone_core::partition::PartitionSet;
 use flowstone_core::store::{AssetRow, AssetStatus, HeadSet, LineageInput, Materialization, Versions};
 use flowstone_core::{AssetId, AssetKey, CodeVersion, Result, Version};
@@ -31,39 +33,49 @@ pub(super) async fn assets(readers: &SqlitePool) -> Result<Vec<AssetRow>> {
         .collect()
 }
 
-pub(super) async fn status(readers: &SqlitePool, asset: AssetId) -> Result<AssetStatus> {
-    status_between(readers, asset, (0, i64::MAX)).await
+pub(super) async fn statuses(readers: &SqlitePool, assets: &[AssetId]) -> Result<Vec<AssetStatus>> {
+    let statuses = statuses_between(readers, assets, (0, i64::MAX)).await?;
+    let status = |asset| statuses.get(asset).cloned().unwrap_or_default();
+    Ok(assets.iter().map(status).collect())
 }
 
-/// The status of the pieces from `pieces.0` to `pieces.1`; one statement, so it is of one moment.
-async fn status_between(readers: &SqlitePool, asset: AssetId, pieces: (i64, i64)) -> Result<AssetStatus> {
-    const ASK: &str = "SELECT 0, head_set.version, code.version, partitions
+/// The status of the pieces from `pieces.0` to `pieces.1`; one statement, so all is of one moment.
+async fn statuses_between(
+    readers: &SqlitePool,
+    assets: &[AssetId],
+    pieces: (i64, i64),
+) -> Result<HashMap<AssetId, AssetStatus>> {
+    const ASK: &str = "SELECT 0, asset, head_set.version, code.version, partitions
                        FROM head_set JOIN code ON code.id = head_set.code
-                       WHERE asset = ?1 AND hi BETWEEN ?2 AND ?3
-                       UNION ALL SELECT kind, NULL, NULL, partitions FROM status_set
-                       WHERE asset = ?1 AND hi BETWEEN ?2 AND ?3";
-    let asked = sqlx::query(ASK).bind(i64::from(asset.0)).bind(pieces.0).bind(pieces.1);
-    let mut status = AssetStatus::default();
+                       WHERE asset IN (SELECT value FROM json_each(?1)) AND hi BETWEEN ?2 AND ?3
+                       UNION ALL SELECT kind, asset, NULL, NULL, partitions FROM status_set
+                       WHERE asset IN (SELECT value FROM json_each(?1)) AND hi BETWEEN ?2 AND ?3";
+    let wanted: Vec<_> = assets.iter().map(|asset| asset.0).collect();
+    let wanted = serde_json::to_string(&wanted).map_err(|error| corrupt("asset ids", error))?;
+    let asked = sqlx::query(ASK).bind(wanted).bind(pieces.0).bind(pieces.1);
+    let mut statuses = HashMap::<AssetId, AssetStatus>::new();
     for row in asked.fetch_all(readers).await.map_err(sort)? {
+        let asset = asset_id(row.try_get(1).map_err(sort)?)?;
+        let status = statuses.entry(asset).or_default();
         match row.try_get::<i64, _>(0).map_err(sort)? {
             word::STATUS_HEAD => {
-                let version = Version(number("version", row.try_get(1).map_err(sort)?)?);
-                let code_version = CodeVersion(u128::from_be_bytes(array("code version", &row, 2)?));
+                let version = Version(number("version", row.try_get(2).map_err(sort)?)?);
+                let code_version = CodeVersion(u128::from_be_bytes(array("code version", &row, 3)?));
                 add_head(
                     &mut status.heads,
                     HeadSet {
                         version,
                         code_version,
-                        partitions: set(&row, 3)?,
+                        partitions: set(&row, 4)?,
                     },
                 );
             }
-            word::STATUS_FAILED => status.failed.union_with(&set_or_empty(&row, 3)?),
-            word::STATUS_STALE => status.stale.union_with(&set_or_empty(&row, 3)?),
+            word::STATUS_FAILED => status.failed.union_with(&set_or_empty(&row, 4)?),
+            word::STATUS_STALE => status.stale.union_with(&set_or_empty(&row, 4)?),
             other => return Err(corrupt("status", format!("{other} stands for no kind"))),
         }
     }
-    Ok(status)
+    Ok(statuses)
 }
 
 /// Keeps the sets sorted by version and code, one for each.
@@ -86,8 +98,10 @@ pub(super) async fn heads(
         return Ok(Vec::new());
     };
     let pieces = (piece_of(min) as i64, piece_of(max) as i64);
-    let status = status_between(readers, asset, pieces).await?;
-    materializations(readers, asset, &status.versions_of(partitions)).await
+    match statuses_between(readers, &[asset], pieces).await?.remove(&asset) {
+        Some(status) => materializations(readers, asset, &status.versions_of(partitions)).await,
+        None => Ok(Vec::new()),
+    }
 }
 
 pub(super) async fn materializations(

@@ -58,8 +58,8 @@ impl<A: AroundCommit> Store for StoreAround<A> {
         self.store.assets().await
     }
 
-    async fn status(&self, asset: AssetId) -> Result<AssetStatus> {
-        self.store.status(asset).await
+    async fn statuses(&self, assets: &[AssetId]) -> Result<Vec<AssetStatus>> {
+        self.store.statuses(assets).await
     }
 
     async fn heads(&self, asset: AssetId, partitions: &PartitionSet) -> Result<Vec<Materialization>> {
