@@ -8,6 +8,7 @@ mod example;
 
 mod bad_input;
 mod figures;
+mod lab;
 mod times;
 
 use std::path::Path;

@@ -36,7 +36,12 @@ pub struct EngineOptions {
     pub io: IoEnv,
     /// The IO manager for assets that name none in a pipeline that names none.
     pub default_io: Arc<dyn IoFactory>,
+    /// What stands between the engine and every IO manager that it opens, such as the faults of a test.
+    pub around_io: Option<AroundIo>,
 }
+
+/// Puts something in front of an IO manager.
+pub type AroundIo = Arc<dyn Fn(Arc<dyn IoManager>) -> Arc<dyn IoManager> + Send + Sync>;
 
 impl Default for EngineOptions {
     /// As many workers as the machine has cores, five seconds of grace, all data in memory.
@@ -47,6 +52,7 @@ impl Default for EngineOptions {
             clock: Arc::new(SystemClock),
             io: IoEnv::default(),
             default_io: Arc::new(MemoryIoFactory),
+            around_io: None,
         }
     }
 }
@@ -358,6 +364,10 @@ fn open_io(pipeline: &Pipeline, options: &EngineOptions) -> Result<Vec<Arc<dyn I
                     .open(&options.io)
                     .during("open IO manager")
                     .about(name.unwrap_or("default"))?;
+                let manager = match &options.around_io {
+                    Some(around) => around(manager),
+                    None => manager,
+                };
                 opened.insert(name, Arc::clone(&manager));
                 manager
             }

@@ -18,7 +18,7 @@ mod supervisor;
 mod watch;
 mod worker;
 
-pub use engine::{Engine, EngineOptions};
+pub use engine::{AroundIo, Engine, EngineOptions};
 pub use handle::{FailedStep, RunHandle, RunProgress, RunReport};
 pub use planning::plan;
 pub use recorded::recorded;

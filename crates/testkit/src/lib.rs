@@ -11,6 +11,9 @@ mod clock;
 pub mod coordinator;
 mod draw;
 pub mod io;
+#[cfg(feature = "engine")]
+mod lab;
+mod one_asset;
 pub mod reader;
 pub mod simulation;
 pub mod sink;
@@ -19,6 +22,9 @@ pub mod store;
 
 pub use clock::ManualClock;
 pub use draw::Draw;
+#[cfg(feature = "engine")]
+pub use lab::{Disturbed, Lab};
+pub use one_asset::OneAsset;
 
 /// Runs one test of a suite to its end, on a runtime of its own.
 #[doc(hidden)]

@@ -21,7 +21,14 @@ fn a_run_keeps_its_promises_whatever_happens() {
         .play(0..seeds(500))
         .unwrap_or_else(|violation| panic!("{violation}"));
 
-    tell(&format!("{tally:?}, no violation"));
+    tell(&format!(
+        "figure simulated_seeds {}\nfigure simulated_violations 0",
+        tally.seeds
+    ));
+    tell(&format!(
+        "figure simulated_events {}\nfigure simulated_crashes {}",
+        tally.events, tally.crashes
+    ));
     assert!(tally.crashes > tally.seeds / 2, "hardly anything went wrong: {tally:?}");
 }
 
@@ -61,6 +68,12 @@ fn every_planted_bug_is_found() {
     for (bug, feature) in Planted::WAITING {
         tell(&format!("{bug}: waits for {feature}"));
     }
+    tell(&format!("figure planted_bugs {}", Planted::ALL.len()));
+    tell(&format!(
+        "figure planted_bugs_found {}",
+        Planted::ALL.len() - missed.len()
+    ));
+    tell(&format!("figure planted_bugs_waiting {}", Planted::WAITING.len()));
     assert!(missed.is_empty(), "not found in {SEEDS_MAX} seeds: {missed:?}");
 }
 

@@ -1,0 +1,208 @@
+//! Runs one asset's function by itself, on values that the test gives.
+
+use std::collections::BTreeMap;
+use std::sync::Arc;
+
+use flowstone_core::asset::{Body, InputLoader, Outcome, RunScope, Step};
+use flowstone_core::graph::{Input, Node};
+use flowstone_core::partition::{BoundMapping, PartitionSet};
+use flowstone_core::pipeline::Pipeline;
+use flowstone_core::{AssetValue, BoxFuture, Error, ErrorKind, Result, RunId, Value};
+use jiff::Timestamp;
+use serde_json::json;
+use tokio_util::sync::CancellationToken;
+use uuid::Uuid;
+
+/// One asset, and what it is to be made from. Nothing is stored, nothing else is run.
+///
+/// ```
+/// use flowstone_core::asset::{Asset, In};
+/// use flowstone_core::pipeline::Pipeline;
+/// use flowstone_testkit::OneAsset;
+///
+/// # flowstone_testkit::run(async {
+/// let pipeline = Pipeline::builder("sums")
+///     .asset(Asset::new("numbers").run(|| async { vec![1_i64, 2, 3] }))
+///     .asset(Asset::new("total").upstream("numbers").run(|In(numbers): In<Vec<i64>>| async move {
+///         numbers.iter().sum::<i64>()
+///     }))
+///     .build()
+///     .unwrap();
+///
+/// let total: Option<i64> = OneAsset::of(&pipeline, "total").given("numbers", vec![20_i64, 22]).make().await.unwrap();
+/// assert_eq!(total, Some(42));
+/// # });
+/// ```
+#[derive(Debug)]
+pub struct OneAsset<'a> {
+    pipeline: &'a Pipeline,
+    name: String,
+    partition: String,
+    now: Timestamp,
+    attempt: u32,
+    config: serde_json::Value,
+    given: Vec<(String, String, Value)>,
+}
+
+impl<'a> OneAsset<'a> {
+    /// The asset called `name`, its first attempt, now.
+    pub fn of(pipeline: &'a Pipeline, name: impl Into<String>) -> Self {
+        Self {
+            pipeline,
+            name: name.into(),
+            partition: String::new(),
+            now: Timestamp::now(),
+            attempt: 1,
+            config: json!({}),
+            given: Vec::new(),
+        }
+    }
+
+    /// The partition that is made, as text; not needed for an asset without partitions.
+    #[must_use]
+    pub fn partition(mut self, partition: impl Into<String>) -> Self {
+        self.partition = partition.into();
+        self
+    }
+
+    /// Gives the value of an upstream without partitions.
+    #[must_use]
+    pub fn given<T: AssetValue>(self, upstream: impl Into<String>, value: T) -> Self {
+        self.given_partition(upstream, "", value)
+    }
+
+    /// Gives the value of one partition of an upstream. Partitions that are not given were never made.
+    #[must_use]
+    pub fn given_partition<T: AssetValue>(
+        mut self,
+        upstream: impl Into<String>,
+        partition: impl Into<String>,
+        value: T,
+    ) -> Self {
+        self.given.push((upstream.into(), partition.into(), Value::new(value)));
+        self
+    }
+
+    /// The asset's section of the run's configuration.
+    #[must_use]
+    pub fn config(mut self, section: serde_json::Value) -> Self {
+        self.config = section;
+        self
+    }
+
+    /// The time at which open-ended windows are as long as they are.
+    #[must_use]
+    pub fn at(mut self, now: Timestamp) -> Self {
+        self.now = now;
+        self
+    }
+
+    /// Which attempt it is, from 1.
+    #[must_use]
+    pub fn attempt(mut self, attempt: u32) -> Self {
+        self.attempt = attempt;
+        self
+    }
+
+    /// Calls the function: what it made, or `None` if it found nothing to make.
+    ///
+    /// # Errors
+    /// What the function says; `NotFound` for an asset, upstream or partition that there is not; `TypeMismatch` for a
+    /// value of another type.
+    pub async fn make<T: AssetValue>(self) -> Result<Option<T>> {
+        let about = format!("asset {}", self.name);
+        let outcome = self.call().await.map_err(|error| error.during("make").about(about))?;
+        match outcome {
+            Outcome::Value(value) => value.take().map(Some),
+            Outcome::Skipped(_) => Ok(None),
+        }
+    }
+
+    async fn call(self) -> Result<Outcome<Value>> {
+        let graph = self.pipeline.graph();
+        let ix = graph.find(&self.name)?;
+        let node = graph.node(ix);
+        let partition = index_of(node, &self.partition)?;
+        let mut inputs = Vec::with_capacity(node.inputs().len());
+        for input in node.inputs() {
+            inputs.push(GivenInput::new(self.pipeline, node, input, self.now)?);
+        }
+        for (upstream, label, value) in self.given {
+            let up = graph.find(&upstream)?;
+            let at = node.inputs().iter().position(|input| input.upstream == up);
+            let at = at.ok_or_else(|| {
+                Error::new(ErrorKind::NotFound, format!("it does not read {upstream:?}")).code("no_such_input")
+            })?;
+            let wanted = graph.node(up).output();
+            if value.ty() != wanted {
+                let found = value.ty().name();
+                return Err(Error::new(
+                    ErrorKind::TypeMismatch,
+                    format!(
+                        "the value given for {upstream:?} is a `{found}`, not a `{}`",
+                        wanted.name()
+                    ),
+                )
+                .code("value_type"));
+            }
+            inputs[at].values.insert(index_of(graph.node(up), &label)?, value);
+        }
+        let step = Step {
+            scope: Arc::new(RunScope {
+                pipeline: self.pipeline.clone(),
+                node: ix,
+                run: RunId(Uuid::from_u128(1)),
+                config: self.config,
+            }),
+            inputs: Arc::new(Given(inputs)),
+            partition,
+            attempt: self.attempt,
+            cancelled: CancellationToken::new(),
+        };
+        match node.body() {
+            Body::Async(function) => function(step).await,
+            Body::Blocking(function) => function(step).await?(),
+        }
+    }
+}
+
+fn index_of(node: &Node, label: &str) -> Result<u64> {
+    if node.space().is_unit() && label.is_empty() {
+        return Ok(0);
+    }
+    node.space()
+        .parse(label)
+        .map_err(|error| error.about(format!("a partition of {}", node.key())))
+}
+
+/// One input: which partitions are read, and those that were given.
+struct GivenInput {
+    mapping: BoundMapping,
+    values: BTreeMap<u64, Value>,
+}
+
+impl GivenInput {
+    fn new(pipeline: &Pipeline, node: &Node, input: &Input, now: Timestamp) -> Result<Self> {
+        let up = pipeline.graph().node(input.upstream);
+        Ok(Self {
+            mapping: BoundMapping::new(&input.mapping, node.space(), up.space(), now)?,
+            values: BTreeMap::new(),
+        })
+    }
+}
+
+/// Loads what was given.
+struct Given(Vec<GivenInput>);
+
+impl InputLoader for Given {
+    fn partitions(&self, input: usize, partition: u64) -> Result<PartitionSet> {
+        let input = &self.0[input];
+        let given: PartitionSet = input.values.keys().copied().collect();
+        Ok(input.mapping.upstream_of_one(partition).intersect(&given))
+    }
+
+    fn load(&self, input: usize, upstream: u64) -> BoxFuture<'_, Result<Option<Value>>> {
+        let value = self.0[input].values.get(&upstream).cloned();
+        Box::pin(async move { Ok(value) })
+    }
+}
