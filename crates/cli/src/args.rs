@@ -90,6 +90,8 @@ pub(crate) enum Verb {
     Cancel(OneRunArgs),
     /// Ask what a partition was made from, or what was made from it
     Lineage(LineageArgs),
+    /// Remove what nobody needs any more: events, runs and versions that outlived their time, and left-over values
+    Gc(GcArgs),
     /// Check the state folder, the disk and the settings
     Doctor(EngineArgs),
 }
@@ -225,6 +227,13 @@ pub(crate) struct OneRunArgs {
     /// The run's id, or the first characters of it
     #[arg(value_parser = NonEmptyStringValueParser::new())]
     pub(crate) run: String,
+}
+
+#[derive(Debug, Args)]
+pub(crate) struct GcArgs {
+    /// Say what would be removed, and remove nothing
+    #[arg(long)]
+    pub(crate) dry_run: bool,
 }
 
 #[derive(Debug, Args)]

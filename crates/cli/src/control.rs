@@ -4,19 +4,26 @@
 //! can connect. What is asked is checked again by the engine, so a line that nobody of ours wrote does no harm.
 
 mod client;
+mod owner;
 mod place;
 mod server;
 
+use std::collections::BTreeMap;
+
 use flowstone_core::run::RunState;
 use flowstone_core::{ErrorRecord, RunId};
+use flowstone_runtime::Garbage;
 use jiff::Timestamp;
 use serde::{Deserialize, Serialize};
 
 pub(crate) use client::ask;
+pub(crate) use owner::{Reached, reach};
 pub(crate) use server::ControlServer;
 
 /// The longest line, in bytes.
 const LINE_LEN_MAX: u64 = 16 * 1024;
+/// The most names of assets in a line.
+const UNLISTED_MAX: usize = 20;
 
 /// What is asked for.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
@@ -24,6 +31,8 @@ const LINE_LEN_MAX: u64 = 16 * 1024;
 pub(crate) enum Ask {
     /// End this run. Answered when that is on disk.
     Cancel(RunId),
+    /// Remove what nobody needs any more. Answered when that is done.
+    CollectGarbage,
     /// Who holds the state?
     Who,
 }
@@ -34,10 +43,41 @@ pub(crate) enum Ask {
 pub(crate) enum Answer {
     /// The run was asked to end, and this is its state now.
     Cancelled(RunState),
+    /// What was removed.
+    Collected(Collected),
     /// The process that holds the state.
     Holder(Holder),
     /// It could not be done.
     Error(ErrorRecord),
+}
+
+/// What was removed, or would be.
+#[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
+pub(crate) struct Collected {
+    /// Rows by table.
+    pub(crate) rows: BTreeMap<String, u64>,
+    pub(crate) old_values: u64,
+    pub(crate) old_bytes: u64,
+    pub(crate) left_over: u64,
+    pub(crate) left_over_bytes: u64,
+    pub(crate) unknown: u64,
+    /// The first of the assets whose IO manager cannot tell what it keeps.
+    pub(crate) unlisted: Vec<String>,
+}
+
+impl From<Garbage> for Collected {
+    fn from(garbage: Garbage) -> Self {
+        let unlisted = garbage.unlisted.iter().take(UNLISTED_MAX);
+        Self {
+            unlisted: unlisted.map(ToString::to_string).collect(),
+            rows: garbage.rows,
+            old_values: garbage.old_values,
+            old_bytes: garbage.old_bytes,
+            left_over: garbage.left_over,
+            left_over_bytes: garbage.left_over_bytes,
+            unknown: garbage.unknown,
+        }
+    }
 }
 
 /// A process that holds the state.

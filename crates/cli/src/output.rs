@@ -211,6 +211,22 @@ pub(crate) fn counted(count: u64, thing: &str) -> String {
     }
 }
 
+/// A size in the words of a person.
+pub(crate) fn size(count: u64) -> String {
+    const UNITS: [&str; 5] = ["B", "KiB", "MiB", "GiB", "TiB"];
+    let mut amount = count as f64;
+    let mut unit = 0;
+    while amount >= 1024.0 && unit + 1 < UNITS.len() {
+        amount /= 1024.0;
+        unit += 1;
+    }
+    if unit == 0 {
+        format!("{count} B")
+    } else {
+        format!("{amount:.1} {}", UNITS[unit])
+    }
+}
+
 /// True when stderr is a terminal, so that a line on it may be drawn over.
 pub(crate) fn stderr_is_terminal() -> bool {
     io::stderr().is_terminal()
@@ -225,6 +241,14 @@ mod tests {
         assert_eq!(one_line("a\u{1b}[2Jb\nc"), "a\\u{1b}[2Jb\\nc");
         assert_eq!(readable("a\u{202e}b\nc"), "a\\u{202e}b\nc");
         assert_eq!(one_line("zürich 東京"), "zürich 東京");
+    }
+
+    #[test]
+    fn sizes_read_well() {
+        assert_eq!(
+            [0, 1023, 1024, 1_572_864, u64::MAX].map(size),
+            ["0 B", "1023 B", "1.0 KiB", "1.5 MiB", "16777216.0 TiB"]
+        );
     }
 
     #[test]

@@ -48,16 +48,21 @@ pub(crate) struct Carried {
 /// Starts an engine on the state in `state_dir`.
 pub(crate) async fn start(pipeline: Pipeline, state_dir: &Path, settings: &Settings) -> Result<Engine> {
     let store = Arc::new(SqliteStore::open(state_dir).await?);
-    let options = EngineOptions {
+    Engine::start(pipeline, store, options(state_dir, settings)).await
+}
+
+/// How an engine on the state in `state_dir` runs.
+pub(crate) fn options(state_dir: &Path, settings: &Settings) -> EngineOptions {
+    EngineOptions {
         workers: settings.workers.value,
         cancel_grace: settings.cancel_grace.value,
         io: IoEnv {
             data_dir: Some(state_dir.join(DATA_FOLDER)),
         },
         default_io: Arc::new(Object::embedded()),
+        retention: settings.retention.value.clone(),
         ..EngineOptions::default()
-    };
-    Engine::start(pipeline, store, options).await
+    }
 }
 
 /// Carries out `work` on behalf of `verb`.

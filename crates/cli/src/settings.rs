@@ -1,6 +1,7 @@
 //! The settings: `flowstone.toml`, then `FLOWSTONE_*`, then flags; the later wins, and each remembers where it came from.
 
 mod file;
+mod retention;
 
 use std::ffi::OsString;
 use std::fmt;
@@ -8,6 +9,7 @@ use std::path::PathBuf;
 use std::str::FromStr;
 use std::time::Duration;
 
+use flowstone_core::retention::Retention;
 use flowstone_core::{Error, ErrorKind, Result};
 use flowstone_runtime::EngineOptions;
 use jiff::SignedDuration;
@@ -15,6 +17,7 @@ use jiff::SignedDuration;
 use crate::args::{EngineArgs, GlobalArgs};
 
 pub(crate) use file::{FILE_NAME, FileSettings};
+pub(crate) use retention::describe as describe_keep;
 
 /// The environment variables that are read.
 pub(crate) const VARIABLES: [&str; 4] = [
@@ -67,6 +70,8 @@ pub(crate) struct Settings {
     pub(crate) cancel_grace: Setting<Duration>,
     /// What is logged.
     pub(crate) log: Setting<String>,
+    /// How long what is over is kept.
+    pub(crate) retention: Setting<Retention>,
 }
 
 /// The environment, as settings see it.
@@ -150,6 +155,16 @@ impl Settings {
             workers: read(workers, defaults.workers, parse_workers)?,
             cancel_grace: read(cancel_grace, defaults.cancel_grace, parse_grace)?,
             log: read(log, "warn".to_owned(), |text| Ok(text.to_owned()))?,
+            retention: match &file.retention {
+                Some(said) => Setting {
+                    value: said.resolve()?,
+                    origin: Origin::File,
+                },
+                None => Setting {
+                    value: defaults.retention,
+                    origin: Origin::Default,
+                },
+            },
         })
     }
 }

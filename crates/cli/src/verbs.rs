@@ -5,6 +5,7 @@ mod backfill;
 mod cancel;
 mod check;
 mod doctor;
+mod gc;
 mod graph;
 mod lineage;
 mod list;
@@ -35,6 +36,7 @@ pub(crate) fn perform(context: &Context, verb: &Verb) -> Result<Exit, Failure> {
         Verb::Show(args) => block_on(0, show::perform(context, args))?,
         Verb::Cancel(args) => block_on(0, cancel::perform(context, args))?,
         Verb::Lineage(args) => block_on(0, lineage::perform(context, args))?,
+        Verb::Gc(args) => block_on(0, gc::perform(context, args))?,
         Verb::Doctor(_) => block_on(0, doctor::perform(context))?,
     }
 }

@@ -15,6 +15,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use crate::partition::{Mapping, PartitionKey, Partitions};
+use crate::retention::Keep;
 use crate::{BoxFuture, CodeVersion, Result, TypeInfo, Value};
 
 pub use argument::{Argument, Config, FromStep, In, InputKind, PartitionStream, Res};
@@ -106,6 +107,7 @@ pub struct Asset {
     pub(crate) code_version: CodeVersion,
     pub(crate) source_versions: Vec<(PartitionKey, CodeVersion)>,
     pub(crate) acts_outside: bool,
+    pub(crate) keep_versions: Option<Keep>,
     pub(crate) made: Option<(Body, TypeInfo)>,
 }
 
@@ -132,6 +134,7 @@ impl Asset {
             code_version: CodeVersion::of(b""),
             source_versions: Vec::new(),
             acts_outside: false,
+            keep_versions: None,
             made: None,
         }
     }
@@ -228,6 +231,14 @@ impl Asset {
     #[must_use]
     pub fn acts_outside(mut self) -> Self {
         self.acts_outside = true;
+        self
+    }
+
+    /// Which versions of each partition are kept; as the engine's [`Retention`](crate::retention::Retention) says unless
+    /// given.
+    #[must_use]
+    pub fn keep_versions(mut self, keep: Keep) -> Self {
+        self.keep_versions = Some(keep);
         self
     }
 

@@ -11,6 +11,7 @@ use std::fmt;
 
 use crate::asset::{Asset, Body, InputKind, Retry, SourceLocation};
 use crate::partition::{Mapping, PartitionSet, PartitionSpace};
+use crate::retention::Keep;
 use crate::{AssetKey, CodeVersion, Result, TypeInfo};
 
 /// The place of an asset in its graph; only valid within one pipeline.
@@ -127,6 +128,11 @@ impl Node {
     /// True when steps must not run ahead of the disk.
     pub fn acts_outside(&self) -> bool {
         self.asset.acts_outside
+    }
+
+    /// Which versions of each partition are kept, if the definition says.
+    pub fn keep_versions(&self) -> Option<Keep> {
+        self.asset.keep_versions
     }
 
     /// Checks a section of the run configuration against the function's arguments; `None` when it takes none.

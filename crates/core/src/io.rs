@@ -8,9 +8,10 @@ use std::sync::Arc;
 
 use async_trait::async_trait;
 use bytes::Bytes;
+use futures::stream::BoxStream;
 use serde::{Deserialize, Serialize};
 
-use crate::{AssetId, DataVersion, Result, RunId, TypeInfo, Value};
+use crate::{AssetId, DataVersion, Error, ErrorKind, Result, RunId, TypeInfo, Value};
 
 /// The longest value that may be kept inside the ledger, in encoded bytes.
 pub const INLINE_LEN_MAX: usize = 1024;
@@ -21,8 +22,19 @@ pub const INLINE_LEN_MAX: usize = 1024;
 pub enum Address {
     /// The encoded value itself, kept in the ledger; at most [`INLINE_LEN_MAX`] bytes.
     Inline(Bytes),
-    /// A location that the IO manager made from ids, for example an object's path below its root.
+    /// A location that the IO manager made from ids, for example an object's path below its root. What it remembers
+    /// besides stands behind a `#`, which no place contains.
     Location(String),
+}
+
+impl Address {
+    /// The place where the value lies; `None` when it lies in the ledger.
+    pub fn place(&self) -> Option<&str> {
+        match self {
+            Self::Inline(_) => None,
+            Self::Location(location) => Some(location.split_once('#').map_or(location, |(place, _)| place)),
+        }
+    }
 }
 
 /// The one attempt for which a value is stored. Made of ids only, so that no user text reaches a path.
@@ -53,6 +65,20 @@ pub struct Stored {
     pub rows: Option<u64>,
 }
 
+/// Something that an attempt stored, as [`IoManager::list`] finds it.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Listed {
+    /// Where it lies; the [`place`](Address::place) of the value's address, if it became one.
+    pub place: String,
+    /// The attempt that stored it.
+    pub slot: Slot,
+    /// Its size, in bytes.
+    pub bytes: u64,
+}
+
+/// What was found, in no order.
+pub type Listing<'a> = BoxStream<'a, Result<Listed>>;
+
 /// Stores and loads the values of assets.
 ///
 /// Implementors promise:
@@ -61,6 +87,8 @@ pub struct Stored {
 /// * every call of `store` writes to an address of its own, so attempts never see each other's leftovers;
 /// * `load` returns exactly the value that was stored there, or an error of kind `Corrupt` or `NotFound`;
 /// * `delete` of what is gone already succeeds;
+/// * a manager that [`lists`](Self::lists) finds everything that attempts left behind, whole or not, and nothing that was
+///   put there by others; one that does not refuses to;
 /// * dropping a future of any method half-way is safe.
 #[async_trait]
 pub trait IoManager: Send + Sync + 'static {
@@ -87,6 +115,26 @@ pub trait IoManager: Send + Sync + 'static {
     /// # Errors
     /// `PermissionDenied`, `Unavailable` for the medium.
     async fn delete(&self, address: &Address) -> Result<()>;
+
+    /// True when it can tell what lies where; what crashed attempts left behind is then found and removed.
+    fn lists(&self) -> bool {
+        false
+    }
+
+    /// Everything that lies here for `asset`: current or not, whole or not. What an attempt stores meanwhile may be there
+    /// or not.
+    ///
+    /// # Errors
+    /// `Unsupported` from a manager that does not [`list`](Self::lists); the stream gives `PermissionDenied`,
+    /// `Unavailable` for the medium.
+    fn list(&self, asset: AssetId) -> Result<Listing<'_>> {
+        Err(
+            Error::new(ErrorKind::Unsupported, "this IO manager cannot tell what it keeps")
+                .code("io_cannot_list")
+                .during("list the values of asset")
+                .about(asset),
+        )
+    }
 }
 
 /// What a plugin's IO manager is opened with.

@@ -19,6 +19,7 @@ pub mod pipeline;
 pub mod plan;
 pub mod reader;
 pub mod registry;
+pub mod retention;
 pub mod run;
 pub mod selection;
 pub mod store;

@@ -4,6 +4,7 @@
 //! nothing about runs: it refuses what breaks its own rules (a stale fence, a version that does not grow) and keeps
 //! what it is told.
 
+mod prune;
 mod record;
 mod refused;
 mod status;
@@ -13,8 +14,10 @@ use std::collections::BTreeMap;
 use async_trait::async_trait;
 
 use crate::partition::{PartitionSet, PartitionSpace};
+use crate::run::RunState;
 use crate::{AssetId, AssetKey, Result, RunId, Version};
 
+pub use prune::{Prune, Pruned};
 pub use record::{
     ChunkClaim, ChunkProgress, ChunkRow, ChunkState, Event, EventKind, LineageInput, Materialization, Record, RunRow,
     StepFailure,
@@ -51,6 +54,8 @@ pub struct StoreStats {
     pub tables: BTreeMap<String, (u64, Option<u64>)>,
     /// Bytes of everything together.
     pub bytes: u64,
+    /// Those of them that are free, and are used before the store grows.
+    pub free_bytes: u64,
 }
 
 /// Keeps the ledger.
@@ -68,7 +73,9 @@ pub struct StoreStats {
 ///   did not know that. Records of other runs are committed;
 /// * status sets (see [`AssetStatus`]) change in the commit that carries their cause;
 /// * ids of assets are dense, never reused and never change;
-/// * any text round-trips.
+/// * any text round-trips;
+/// * [`prune`](Self::prune) removes no head, nothing that something kept was made from, nothing of a run that is open,
+///   and a materialization only together with what was recorded of its inputs.
 ///
 /// After an error from `commit` nothing of the group is stored, and the same group may be committed again.
 #[async_trait]
@@ -137,6 +144,21 @@ pub trait Store: Send + Sync + 'static {
 
     /// Events with a sequence greater than `after`, at most `count_max`, in order.
     async fn events(&self, after: u64, count_max: usize) -> Result<Vec<Event>>;
+
+    /// All materializations of `partitions` that are kept, by partition and version.
+    async fn history(&self, asset: AssetId, partitions: &PartitionSet) -> Result<Vec<Materialization>>;
+
+    /// The state of a run, of which nothing else may be left; `None` for one that was never created here.
+    async fn run_state(&self, run: RunId) -> Result<Option<RunState>>;
+
+    /// Forgets what may go, or says what would. Commits are not held up for longer than one of them takes.
+    ///
+    /// Safe to be dropped half-way, and to be asked again: what went is gone, the rest is whole.
+    ///
+    /// # Errors
+    /// `StorageFull`, `PermissionDenied`, `Unavailable` for the medium; `Unsupported` when it was opened to be read only,
+    /// unless it is a dry run.
+    async fn prune(&self, prune: &Prune) -> Result<Pruned>;
 
     /// How much room the tables take.
     async fn stats(&self) -> Result<StoreStats>;

@@ -14,10 +14,10 @@ use std::sync::Arc;
 use std::time::SystemTime;
 
 use bytes::Bytes;
-use flowstone_core::io::{IoEnv, Slot};
+use flowstone_core::io::{IoEnv, Listed, Listing, Slot};
 use flowstone_core::{AssetId, ErrorKind, Result};
-use futures::StreamExt;
 use futures::stream::BoxStream;
+use futures::{StreamExt, TryStreamExt};
 use object_store::local::LocalFileSystem;
 use object_store::memory::InMemory;
 use object_store::{ObjectStore, ObjectStoreExt};
@@ -195,6 +195,16 @@ impl ObjectArea {
         });
         // A file that somebody else put there is not ours to report, let alone to collect.
         listed.filter(|found| std::future::ready(!is_foreign(found))).boxed()
+    }
+
+    /// The same, as IO managers over this area answer.
+    pub fn list_values(&self, asset: AssetId) -> Listing<'_> {
+        let listed = self.list(asset).map_ok(|object| Listed {
+            place: object.path.to_string(),
+            slot: object.path.slot(),
+            bytes: object.bytes,
+        });
+        listed.boxed()
     }
 
     /// Removes the object at `path`, staged ones included. What is gone already is no error.

@@ -67,9 +67,9 @@ impl ObjectPath {
     /// # Errors
     /// `Corrupt` when the address is inline or is not such a path.
     pub fn of_address(address: &Address) -> Result<Self> {
-        match address {
-            Address::Location(location) => location.split('#').next().unwrap_or_default().parse(),
-            Address::Inline(_) => Err(Error::new(ErrorKind::Corrupt, "an inline value has no path")),
+        match address.place() {
+            Some(place) => place.parse(),
+            None => Err(Error::new(ErrorKind::Corrupt, "an inline value has no path")),
         }
     }
 

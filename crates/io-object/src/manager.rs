@@ -10,8 +10,8 @@ use std::sync::{Arc, Mutex, PoisonError};
 use async_trait::async_trait;
 use bytes::Bytes;
 use flowstone_core::codec::{self, Codec};
-use flowstone_core::io::{Address, IoManager, Slot, Stored};
-use flowstone_core::{DataVersion, Error, ErrorKind, Result, TypeInfo, Value};
+use flowstone_core::io::{Address, IoManager, Listing, Slot, Stored};
+use flowstone_core::{AssetId, DataVersion, Error, ErrorKind, Result, TypeInfo, Value};
 
 use crate::error::{stopped, wrong_checksum, wrong_len};
 use crate::object::check;
@@ -106,6 +106,14 @@ impl IoManager for ObjectManager {
             Address::Inline(_) => Ok(()),
             Address::Location(_) => self.area.delete(&ObjectPath::of_address(address)?).await,
         }
+    }
+
+    fn lists(&self) -> bool {
+        true
+    }
+
+    fn list(&self, asset: AssetId) -> Result<Listing<'_>> {
+        Ok(self.area.list_values(asset))
     }
 }
 

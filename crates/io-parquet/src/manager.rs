@@ -3,8 +3,8 @@
 use std::sync::Arc;
 
 use async_trait::async_trait;
-use flowstone_core::io::{Address, IoManager, Slot, Stored};
-use flowstone_core::{Result, TypeInfo, Value};
+use flowstone_core::io::{Address, IoManager, Listing, Slot, Stored};
+use flowstone_core::{AssetId, Result, TypeInfo, Value};
 use flowstone_io_object::{ObjectArea, ObjectPath};
 
 use crate::error::{mismatch, stopped};
@@ -65,6 +65,14 @@ impl IoManager for ParquetManager {
             Address::Inline(_) => Ok(()),
             Address::Location(_) => self.area.delete(&ObjectPath::of_address(address)?).await,
         }
+    }
+
+    fn lists(&self) -> bool {
+        true
+    }
+
+    fn list(&self, asset: AssetId) -> Result<Listing<'_>> {
+        Ok(self.area.list_values(asset))
     }
 }
 

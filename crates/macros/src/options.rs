@@ -10,7 +10,7 @@ use syn::{Expr, Ident, LitStr, Path, Token, parenthesized, parse_quote, token};
 
 use crate::complaints::Complaints;
 
-const KEYS: [&str; 10] = [
+const KEYS: [&str; 11] = [
     "partitions",
     "io",
     "retry",
@@ -20,11 +20,13 @@ const KEYS: [&str; 10] = [
     "name",
     "code_version",
     "acts_outside",
+    "keep_versions",
     "crate",
 ];
 
 /// Words that other tools use for the same thing.
-const OTHER_WORDS: [(&str, &str); 10] = [
+const OTHER_WORDS: [(&str, &str); 11] = [
+    ("retention", "`keep_versions`"),
     ("timeout", "`deadline`"),
     ("retries", "`retry`"),
     ("retry_policy", "`retry`"),
@@ -54,7 +56,7 @@ pub(crate) struct Options {
     pub(crate) code_version: Option<Expr>,
     pub(crate) tags: Vec<Expr>,
     pub(crate) acts_outside: Option<Ident>,
-    /// `partitions`, `io`, `retry`, `deadline` and `group`, in the order in which they stand.
+    /// `partitions`, `io`, `retry`, `deadline`, `group` and `keep_versions`, in the order in which they stand.
     pub(crate) settings: Vec<Setting>,
 }
 

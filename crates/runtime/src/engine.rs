@@ -9,6 +9,7 @@ use flowstone_core::io::{IoEnv, IoFactory, IoManager};
 use flowstone_core::memory::MemoryIoFactory;
 use flowstone_core::pipeline::Pipeline;
 use flowstone_core::plan::{RunPlan, RunRequest, SavedPlan};
+use flowstone_core::retention::Retention;
 use flowstone_core::store::Store;
 use flowstone_core::{AssetId, AssetKey, AssetValue, Error, ErrorKind, Result, ResultExt, RunId, TypeInfo};
 use jiff::Timestamp;
@@ -22,6 +23,7 @@ use crate::handle::{FailedStep, RunHandle, RunReport};
 use crate::ledger::LedgerHandle;
 use crate::planning::plan_with;
 use crate::supervisor::{Supervisor, SupervisorArguments, SupervisorMessage};
+use crate::upkeep::{Garbage, Upkeep, check_retention};
 
 /// How an engine runs.
 #[derive(Clone)]
@@ -38,13 +40,15 @@ pub struct EngineOptions {
     pub default_io: Arc<dyn IoFactory>,
     /// What stands between the engine and every IO manager that it opens, such as the faults of a test.
     pub around_io: Option<AroundIo>,
+    /// How long what is over is kept. What outlived that goes bit by bit, when no run is going on.
+    pub retention: Retention,
 }
 
 /// Puts something in front of an IO manager.
 pub type AroundIo = Arc<dyn Fn(Arc<dyn IoManager>) -> Arc<dyn IoManager> + Send + Sync>;
 
 impl Default for EngineOptions {
-    /// As many workers as the machine has cores, five seconds of grace, all data in memory.
+    /// As many workers as the machine has cores, five seconds of grace, all data in memory, thirty days of history.
     fn default() -> Self {
         Self {
             workers: std::thread::available_parallelism().map_or(1, usize::from),
@@ -53,6 +57,7 @@ impl Default for EngineOptions {
             io: IoEnv::default(),
             default_io: Arc::new(MemoryIoFactory),
             around_io: None,
+            retention: Retention::default(),
         }
     }
 }
@@ -66,6 +71,7 @@ pub(crate) struct Shared {
     pub(crate) store: Arc<dyn Store>,
     pub(crate) clock: Arc<dyn Clock>,
     pub(crate) cancel_grace: Duration,
+    pub(crate) retention: Retention,
     pub(crate) ledger: LedgerHandle,
     pub(crate) dispatcher: DispatcherHandle,
 }
@@ -156,8 +162,9 @@ impl Engine {
     /// Opens the IO managers, declares the assets, and goes on with the runs that an earlier process left open.
     ///
     /// # Errors
-    /// What the store and the IO managers say.
+    /// What the store and the IO managers say; `NotFound` when the retention names an asset that there is not.
     pub async fn start(pipeline: Pipeline, store: Arc<dyn Store>, options: EngineOptions) -> Result<Self> {
+        check_retention(&pipeline, &options.retention)?;
         let io = open_io(&pipeline, &options)?;
         let nodes = pipeline.graph().nodes();
         let declared: Vec<_> = nodes
@@ -292,6 +299,15 @@ impl Engine {
         value.map_err(|error| error.during("load").about(about()))?.take()
     }
 
+    /// Removes everything that nobody needs any more, or with `is_dry_run` says what that is: rows and versions that
+    /// outlived their time, and what attempts left that never became a value. Runs go on meanwhile.
+    ///
+    /// # Errors
+    /// What the store and the IO managers say.
+    pub async fn collect_garbage(&self, is_dry_run: bool) -> Result<Garbage> {
+        Upkeep::of(&self.shared).all(is_dry_run).await
+    }
+
     /// Stops: nothing more is started, steps in flight get the grace to end, runs that are open stay open. Returns when
     /// everything that ended is on disk and nothing of this engine holds the store any more, but for the handles of runs
     /// that the caller has kept, and for user code that hangs.
@@ -338,7 +354,7 @@ fn not_started(error: impl std::fmt::Display) -> Error {
 }
 
 /// Opens each IO manager that the pipeline uses, once.
-fn open_io(pipeline: &Pipeline, options: &EngineOptions) -> Result<Vec<Arc<dyn IoManager>>> {
+pub(crate) fn open_io(pipeline: &Pipeline, options: &EngineOptions) -> Result<Vec<Arc<dyn IoManager>>> {
     let mut opened: HashMap<Option<&str>, Arc<dyn IoManager>> = HashMap::new();
     let mut by_node = Vec::with_capacity(pipeline.graph().len());
     for (_, node) in pipeline.graph().nodes() {

@@ -15,6 +15,7 @@ mod planning;
 mod recorded;
 mod run_actor;
 mod supervisor;
+mod upkeep;
 mod watch;
 mod worker;
 
@@ -22,3 +23,4 @@ pub use engine::{AroundIo, Engine, EngineOptions};
 pub use handle::{FailedStep, RunHandle, RunProgress, RunReport};
 pub use planning::plan;
 pub use recorded::recorded;
+pub use upkeep::{Garbage, check_retention, collect_garbage};

@@ -26,9 +26,11 @@ use crate::live_run::LiveRun;
 use crate::run_actor::{RunActor, RunArguments, RunMessage};
 
 mod admission;
+mod quiet;
 mod recovery;
 
 use admission::Waiting;
+use quiet::Quiet;
 
 pub(crate) enum SupervisorMessage {
     Submit {
@@ -73,6 +75,8 @@ struct Active {
     actor: ActorRef<RunMessage>,
     footprint: Footprint,
     restarts: u32,
+    /// True when another process, or another actor, began it.
+    was_open: bool,
 }
 
 /// A run that is about to begin, or to go on.
@@ -83,6 +87,7 @@ struct Beginning {
     first: Vec<RunEffect>,
     progress: Progress,
     restarts: u32,
+    was_open: bool,
 }
 
 pub(crate) struct Supervisor;
@@ -95,6 +100,7 @@ pub(crate) struct SupervisorState {
     /// In the order in which they were asked for.
     waiting: Vec<Waiting>,
     draining: Option<RpcReplyPort<Result<()>>>,
+    quiet: Quiet,
     /// Of the actors below, so that a stop can wait until they are gone.
     children: Vec<JoinHandle<()>>,
 }
@@ -128,6 +134,7 @@ impl Actor for Supervisor {
             store,
             clock: options.clock,
             cancel_grace: options.cancel_grace,
+            retention: options.retention,
             ledger: handle,
             dispatcher,
         });
@@ -139,6 +146,7 @@ impl Actor for Supervisor {
             by_actor: HashMap::new(),
             waiting: Vec::new(),
             draining: None,
+            quiet: Quiet::default(),
             children: vec![ledger, dispatching],
         })
     }
@@ -192,8 +200,11 @@ impl Actor for Supervisor {
         match event {
             SupervisionEvent::ActorTerminated(actor, ..) => match state.by_actor.remove(&actor.get_id()) {
                 Some(run) => {
-                    state.active.remove(&run);
+                    if let Some(ended) = state.active.remove(&run) {
+                        state.quiet.note_end(&ended);
+                    }
                     state.admit().await;
+                    state.use_quiet();
                 }
                 // The ledger ended because the store failed for good, and has told so.
                 None => myself.stop(None),
@@ -221,6 +232,7 @@ impl Actor for Supervisor {
         state: &mut SupervisorState,
     ) -> Result<(), ActorProcessingErr> {
         state.active.clear();
+        state.quiet.stop().await;
         myself.stop_children(None);
         for child in state.children.drain(..) {
             // One that failed has told so; here it only matters that it is gone.
@@ -239,6 +251,7 @@ impl SupervisorState {
             first,
             progress,
             restarts,
+            was_open,
         } = beginning;
         let run = machine.run();
         let lanes = lane_scopes(run, &plan, &self.shared)?;
@@ -262,6 +275,7 @@ impl SupervisorState {
             actor,
             footprint,
             restarts,
+            was_open,
         };
         self.active.insert(run, active);
         Ok(())
@@ -316,6 +330,7 @@ impl SupervisorState {
         {
             // Everything queued before this is on disk when it returns.
             let flushed = self.shared.ledger.commit(Vec::new()).await;
+            self.finish_upkeep().await;
             drop(answer.send(flushed));
         }
     }

@@ -9,6 +9,7 @@ mod connect;
 mod encode;
 mod load;
 mod lock;
+mod prune;
 mod read;
 mod read_runs;
 mod row;
@@ -24,9 +25,10 @@ use std::path::{Path, PathBuf};
 
 use async_trait::async_trait;
 use flowstone_core::partition::{PartitionSet, PartitionSpace};
+use flowstone_core::run::RunState;
 use flowstone_core::store::{
-    AssetRow, AssetStatus, ChunkRow, Event, LineageInput, Materialization, Record, RunFilter, RunRow, StepFailure,
-    Store, StoreStats, Versions,
+    AssetRow, AssetStatus, ChunkRow, Event, LineageInput, Materialization, Prune, Pruned, Record, RunFilter, RunRow,
+    StepFailure, Store, StoreStats, Versions,
 };
 use flowstone_core::{AssetId, AssetKey, Error, ErrorKind, Result, RunId, Version};
 use sqlx::SqlitePool;
@@ -249,6 +251,29 @@ impl Store for SqliteStore {
         read_runs::events(&self.readers, after, count_max)
             .await
             .map_err(self.reading())
+    }
+
+    async fn history(&self, asset: AssetId, partitions: &PartitionSet) -> Result<Vec<Materialization>> {
+        read::history(&self.readers, asset, partitions)
+            .await
+            .map_err(self.reading())
+    }
+
+    async fn run_state(&self, run: RunId) -> Result<Option<RunState>> {
+        read_runs::run_state(&self.readers, run).await.map_err(self.reading())
+    }
+
+    async fn prune(&self, prune: &Prune) -> Result<Pruned> {
+        let writer = if prune.is_dry_run {
+            None
+        } else {
+            // Refused at once when this store only reads; taken again for each batch, so that commits come in between.
+            drop(self.writer().await?);
+            self.writer.as_ref()
+        };
+        prune::prune(&self.readers, writer, prune)
+            .await
+            .map_err(|error| error.during("prune").about(self.path.display()))
     }
 
     async fn stats(&self) -> Result<StoreStats> {

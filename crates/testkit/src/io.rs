@@ -3,6 +3,7 @@
 //! [`io_conformance!`]: crate::io_conformance
 
 mod address;
+mod listing;
 mod sample;
 mod value;
 
@@ -19,6 +20,7 @@ pub use address::{
     deleting_one_leaves_the_others, every_store_has_an_address_of_its_own, many_may_store_at_once,
     the_largest_ids_are_like_any_other,
 };
+pub use listing::{what_is_there_is_listed, who_cannot_list_says_so};
 pub use sample::Sample;
 pub use value::{
     a_value_of_another_type_is_refused, equal_values_have_equal_data_versions, what_is_not_accepted_is_not_stored,
@@ -120,6 +122,8 @@ macro_rules! io_conformance {
             the_largest_ids_are_like_any_other
             what_is_not_accepted_is_not_stored
             what_is_stored_is_loaded
+            what_is_there_is_listed
+            who_cannot_list_says_so
         }
     };
     (@tests $make:expr; $($name:ident)*) => {

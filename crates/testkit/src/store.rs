@@ -9,6 +9,7 @@ mod durable;
 mod events;
 mod fixture;
 mod lineage;
+mod prune;
 mod runs;
 mod size;
 mod status;
@@ -35,6 +36,11 @@ pub use commit::{
 pub use durable::what_was_committed_survives_reopening;
 pub use events::{a_refused_record_leaves_no_event, events_tell_what_was_committed_in_order};
 pub use lineage::{inputs_are_found_by_what_was_made, old_versions_keep_their_inputs, uses_are_found_by_what_was_read};
+pub use prune::{
+    a_dry_run_removes_nothing, bounded_passes_come_to_the_end, ended_runs_go_and_open_ones_stay,
+    inputs_stay_while_they_stand_for_something, old_events_go_and_sequences_go_on, old_versions_go_and_heads_stay,
+    the_history_tells_all_versions, what_something_kept_was_made_from_stays, young_versions_stay,
+};
 pub use runs::{
     a_key_names_one_run, a_run_comes_back_as_it_was, a_terminal_run_is_final, an_unknown_run_is_not_moved,
     failed_attempts_are_kept_in_order, runs_are_listed_in_order,
@@ -120,6 +126,7 @@ macro_rules! store_conformance {
     ($make:expr) => {
         $crate::store_conformance! { @tests $make;
             a_claim_must_raise_the_fence
+            a_dry_run_removes_nothing
             a_final_failure_marks_until_a_value_is_made
             a_full_chunk_is_committed_at_once
             a_group_is_seen_whole
@@ -135,30 +142,38 @@ macro_rules! store_conformance {
             an_unknown_run_is_not_moved
             any_text_comes_back
             asset_ids_are_dense_and_never_change
+            bounded_passes_come_to_the_end
             chunks_are_listed_by_asset_and_number
             declaring_again_replaces_the_space
+            ended_runs_go_and_open_ones_stay
             events_tell_what_was_committed_in_order
             failed_attempts_are_kept_in_order
             heads_are_found_by_partition
             heads_stand_in_one_set_each
             inputs_are_found_by_what_was_made
+            inputs_stay_while_they_stand_for_something
             large_sets_are_kept
             many_may_commit_at_once
             nothing_is_known_of_an_asset_without_work
+            old_events_go_and_sequences_go_on
             old_versions_can_be_asked_for
+            old_versions_go_and_heads_stay
             old_versions_keep_their_inputs
             only_what_was_made_goes_stale
             progress_adds_up
             progress_needs_a_claim
             records_take_effect_in_order
             runs_are_listed_in_order
+            the_history_tells_all_versions
             the_last_partition_is_like_any_other
             uses_are_found_by_what_was_read
             versions_only_grow
             what_follows_a_refused_record_of_a_run_is_refused
             what_is_made_or_unchanged_is_not_stale
             what_names_an_unknown_asset_or_run_is_refused
+            what_something_kept_was_made_from_stays
             what_was_committed_survives_reopening
+            young_versions_stay
         }
     };
     (@tests $make:expr; $($name:ident)*) => {

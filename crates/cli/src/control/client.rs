@@ -14,6 +14,8 @@ use super::{Answer, Ask, LINE_LEN_MAX};
 
 /// How long the other process may take to answer: it commits first, and its disk may be busy.
 const ANSWER_WAIT_MAX: Duration = Duration::from_secs(30);
+/// The same for what may be long work.
+const WORK_WAIT_MAX: Duration = Duration::from_secs(24 * 60 * 60);
 
 /// Asks whoever listens in `state_dir`; none when nobody does.
 pub(crate) async fn ask(state_dir: &Path, ask: &Ask) -> Result<Option<Answer>> {
@@ -42,7 +44,11 @@ pub(crate) async fn ask(state_dir: &Path, ask: &Ask) -> Result<Option<Answer>> {
         write.write_all(line.as_bytes()).await?;
         BufReader::new(read.take(LINE_LEN_MAX)).read_line(&mut answer).await
     };
-    match timeout(ANSWER_WAIT_MAX, asked).await {
+    let wait_max = match ask {
+        Ask::CollectGarbage => WORK_WAIT_MAX,
+        Ask::Cancel(_) | Ask::Who => ANSWER_WAIT_MAX,
+    };
+    match timeout(wait_max, asked).await {
         Err(_) => Err(failed("it did not answer in time".to_owned())),
         Ok(Err(error)) => Err(failed(error.to_string())),
         // It ended before it could answer.

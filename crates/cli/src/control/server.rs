@@ -7,7 +7,7 @@ use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::time::Duration;
 
-use flowstone_core::{Error, ErrorKind, Result, RunId};
+use flowstone_core::{Error, ErrorKind, Result};
 use flowstone_runtime::Engine;
 use tokio::io::{AsyncBufReadExt as _, AsyncReadExt as _, AsyncWriteExt as _, BufReader};
 use tokio::net::{UnixListener, UnixStream};
@@ -139,7 +139,7 @@ async fn serve(stream: UnixStream, engine: Arc<Engine>, holder: Holder, closing:
     }
     let answer = match serde_json::from_str(&line) {
         Ok(Ask::Who) => Answer::Holder(holder),
-        Ok(Ask::Cancel(run)) => match cancel(&engine, run).await {
+        Ok(ask) => match perform(&engine, ask).await {
             Ok(answer) => answer,
             Err(error) => Answer::Error(error.to_record()),
         },
@@ -157,8 +157,14 @@ async fn serve(stream: UnixStream, engine: Arc<Engine>, holder: Holder, closing:
     drop(timeout(CALL_WAIT_MAX, write.write_all(text.as_bytes())).await);
 }
 
-async fn cancel(engine: &Engine, run: RunId) -> Result<Answer> {
-    let handle = engine.active(run).await?;
-    handle.cancel().await?;
-    Ok(Answer::Cancelled(handle.progress().state))
+async fn perform(engine: &Engine, ask: Ask) -> Result<Answer> {
+    match ask {
+        Ask::Cancel(run) => {
+            let handle = engine.active(run).await?;
+            handle.cancel().await?;
+            Ok(Answer::Cancelled(handle.progress().state))
+        }
+        Ask::CollectGarbage => Ok(Answer::Collected(engine.collect_garbage(false).await?.into())),
+        Ask::Who => Err(Error::new(ErrorKind::Internal, "who holds the state is no work")),
+    }
 }

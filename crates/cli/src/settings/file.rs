@@ -7,6 +7,8 @@ use std::path::Path;
 use flowstone_core::{Error, ErrorKind, Result};
 use serde::Deserialize;
 
+use super::retention::RetentionSettings;
+
 /// The name of the file, in the current folder.
 pub(crate) const FILE_NAME: &str = "flowstone.toml";
 
@@ -21,6 +23,7 @@ pub(crate) struct FileSettings {
     pub(crate) workers: Option<i64>,
     pub(crate) cancel_grace: Option<String>,
     pub(crate) log: Option<String>,
+    pub(crate) retention: Option<RetentionSettings>,
 }
 
 impl FileSettings {
@@ -54,7 +57,7 @@ impl FileSettings {
                 .code("settings_file")
                 .during("read")
                 .about(FILE_NAME)
-                .fix("the keys are `state_dir`, `workers`, `cancel_grace` and `log`")
+                .fix("the keys are `state_dir`, `workers`, `cancel_grace`, `log` and the table `retention`")
         })
     }
 }

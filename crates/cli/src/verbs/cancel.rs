@@ -48,7 +48,7 @@ pub(super) async fn perform(context: &Context, args: &OneRunArgs) -> Result<Exit
                 }
                 return Err(error.into());
             }
-            Some(Answer::Holder(_)) => {
+            Some(_) => {
                 return Err(Error::new(ErrorKind::Internal, "the running process gave another answer").into());
             }
             None => {}

@@ -2,14 +2,15 @@
 
 mod probe;
 
+use flowstone_core::retention::Keep;
 use flowstone_core::store::{RunFilter, Store};
 use flowstone_core::{Error, ErrorKind, Result};
 use serde::Serialize;
 
 use crate::entry::Context;
 use crate::exit::{Exit, Failure};
-use crate::output::{aligned, counted, readable, table};
-use crate::settings::VARIABLES;
+use crate::output::{aligned, counted, readable, size, table};
+use crate::settings::{VARIABLES, describe_keep};
 use crate::state::{self, NOTHING_YET};
 use probe::{LockHolder, free_bytes, is_writable, lock_holder, size_of_folder, time_zones};
 
@@ -57,6 +58,7 @@ struct StateFacts {
 struct StoreFacts {
     schema_version: u32,
     bytes: u64,
+    free_bytes: u64,
     open_runs: usize,
     tables: Vec<TableFacts>,
 }
@@ -150,7 +152,18 @@ fn settings(context: &Context) -> Vec<SettingFacts> {
             value: settings.log.value.clone(),
             origin: settings.log.origin.to_string(),
         },
+        keep_facts("retention.events", settings.retention.value.events, context),
+        keep_facts("retention.runs", settings.retention.value.runs, context),
+        keep_facts("retention.versions", settings.retention.value.versions, context),
     ]
+}
+
+fn keep_facts(name: &'static str, keep: Keep, context: &Context) -> SettingFacts {
+    SettingFacts {
+        name,
+        value: describe_keep(keep),
+        origin: context.settings.retention.origin.to_string(),
+    }
 }
 
 async fn state(context: &Context, problems: &mut Vec<Problem>, notes: &mut Vec<String>) -> StateFacts {
@@ -167,7 +180,7 @@ async fn state(context: &Context, problems: &mut Vec<Problem>, notes: &mut Vec<S
     facts.is_writable = note(is_writable(dir), problems).is_some();
     facts.free_bytes = note(free_bytes(dir), problems);
     if let Some(free) = facts.free_bytes.filter(|free| *free < FREE_BYTES_MIN) {
-        let low = Error::new(ErrorKind::StorageFull, format!("only {} are free", bytes(free)))
+        let low = Error::new(ErrorKind::StorageFull, format!("only {} are free", size(free)))
             .about(format!("state folder {}", dir.display()))
             .fix("free some space, or move the state to a larger disk");
         problems.push(Problem::from(&low));
@@ -208,6 +221,7 @@ async fn store_facts(store: &dyn Store) -> Result<StoreFacts> {
     Ok(StoreFacts {
         schema_version: stats.schema_version,
         bytes: stats.bytes,
+        free_bytes: stats.free_bytes,
         open_runs,
         tables: tables.collect(),
     })
@@ -230,15 +244,20 @@ fn show(diagnosis: &Diagnosis) -> String {
     };
     fact("state folder", format!("{}{condition}", state.folder));
     if let Some(free) = state.free_bytes {
-        fact("free on its disk", bytes(free));
+        fact("free on its disk", size(free));
     }
     if let Some(data) = state.data_bytes {
-        fact("data", bytes(data));
+        fact("data", size(data));
     }
     if let Some(store) = &state.store {
         fact(
             "ledger",
-            format!("schema {}, {}", store.schema_version, bytes(store.bytes)),
+            format!(
+                "schema {}, {}, of which {} free",
+                store.schema_version,
+                size(store.bytes),
+                size(store.free_bytes)
+            ),
         );
         fact("open runs", store.open_runs.to_string());
     }
@@ -259,7 +278,7 @@ fn show(diagnosis: &Diagnosis) -> String {
             [
                 table.table.clone(),
                 table.rows.to_string(),
-                table.bytes.map_or_else(String::new, bytes),
+                table.bytes.map_or_else(String::new, size),
             ]
         });
         text.push_str(&format!("\n\n{}", aligned(["table", "rows", "size"], &[1, 2], rows)));
@@ -278,33 +297,4 @@ fn show(diagnosis: &Diagnosis) -> String {
         text.push_str("\nno problems found");
     }
     text
-}
-
-/// A size in the words of a person.
-fn bytes(count: u64) -> String {
-    const UNITS: [&str; 5] = ["B", "KiB", "MiB", "GiB", "TiB"];
-    let mut size = count as f64;
-    let mut unit = 0;
-    while size >= 1024.0 && unit + 1 < UNITS.len() {
-        size /= 1024.0;
-        unit += 1;
-    }
-    if unit == 0 {
-        format!("{count} B")
-    } else {
-        format!("{size:.1} {}", UNITS[unit])
-    }
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    #[test]
-    fn sizes_read_well() {
-        assert_eq!(
-            [0, 1023, 1024, 1_572_864, u64::MAX].map(bytes),
-            ["0 B", "1023 B", "1.0 KiB", "1.5 MiB", "16777216.0 TiB"]
-        );
-    }
 }

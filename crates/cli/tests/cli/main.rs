@@ -1,6 +1,7 @@
 //! Drives a real program as a person and a script would: through its arguments, streams, signals and exit codes.
 
 mod cancelling;
+mod collecting;
 mod gate;
 mod json;
 mod program;

@@ -72,6 +72,11 @@ fn pipeline() -> Result<Pipeline> {
                 .run(|context: AssetContext| async move { pass(&context).await.map(|()| context.partition_label()) }),
         )
         .asset(
+            Asset::new("bulky")
+                .defined_at("sample.rs", 9)
+                .run(|| async { vec![7_i64; 5000] }),
+        )
+        .asset(
             Asset::new("stubborn")
                 .tag("gated")
                 .defined_at("sample.rs", 8)

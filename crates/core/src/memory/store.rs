@@ -1,5 +1,7 @@
 //! The store's rules, stated over maps.
 
+mod prune;
+
 use std::collections::{BTreeMap, HashMap, HashSet};
 use std::sync::{Mutex, MutexGuard, PoisonError};
 
@@ -7,9 +9,10 @@ use async_trait::async_trait;
 use jiff::Timestamp;
 
 use crate::partition::{PartitionSet, PartitionSpace};
+use crate::run::RunState;
 use crate::store::{
     AssetRow, AssetStatus, ChunkClaim, ChunkProgress, ChunkRow, ChunkState, Event, EventKind, HeadSet, LineageInput,
-    Materialization, Record, RefusedRuns, RunFilter, RunRow, StepFailure, Store, StoreStats, Versions,
+    Materialization, Prune, Pruned, Record, RefusedRuns, RunFilter, RunRow, StepFailure, Store, StoreStats, Versions,
 };
 use crate::{AssetId, AssetKey, ChunkNo, Error, ErrorKind, Result, RunId, Version};
 
@@ -25,6 +28,8 @@ type ChunkKey = (RunId, AssetId, ChunkNo);
 struct Kept {
     assets: Vec<AssetRow>,
     runs: BTreeMap<RunId, RunRow>,
+    /// The states of runs of which nothing else is left.
+    forgotten: HashMap<RunId, RunState>,
     chunks: HashMap<ChunkKey, ChunkRow>,
     /// The versions of each partition, oldest first.
     materialized: HashMap<(AssetId, u64), Vec<Materialization>>,
@@ -74,7 +79,8 @@ impl Kept {
 
     fn create_run(&mut self, row: &RunRow) -> Result<()> {
         let key_taken = |other: &RunRow| row.idempotency_key.is_some() && other.idempotency_key == row.idempotency_key;
-        if self.runs.contains_key(&row.run) || self.runs.values().any(key_taken) {
+        let is_known = self.runs.contains_key(&row.run) || self.forgotten.contains_key(&row.run);
+        if is_known || self.runs.values().any(key_taken) {
             return Err(Error::new(
                 ErrorKind::Conflict,
                 "a run with this id or idempotency key exists",
@@ -239,7 +245,7 @@ impl Kept {
     }
 
     fn happened(&mut self, at: Timestamp, run: RunId, kind: EventKind) {
-        let sequence = self.events.len() as u64 + 1;
+        let sequence = self.events.last().map_or(1, |event| event.sequence + 1);
         self.events.push(Event {
             sequence,
             at,
@@ -421,6 +427,24 @@ impl Store for MemoryStore {
             .collect())
     }
 
+    async fn history(&self, asset: AssetId, partitions: &PartitionSet) -> Result<Vec<Materialization>> {
+        let kept = self.kept();
+        let all = partitions
+            .iter()
+            .filter_map(|partition| kept.materialized.get(&(asset, partition)));
+        Ok(all.flatten().cloned().collect())
+    }
+
+    async fn run_state(&self, run: RunId) -> Result<Option<RunState>> {
+        let kept = self.kept();
+        let known = kept.runs.get(&run).map(|row| row.state);
+        Ok(known.or_else(|| kept.forgotten.get(&run).copied()))
+    }
+
+    async fn prune(&self, prune: &Prune) -> Result<Pruned> {
+        Ok(self.kept().prune(prune))
+    }
+
     async fn stats(&self) -> Result<StoreStats> {
         let kept = self.kept();
         let materialized = kept.materialized.values().map(Vec::len).sum::<usize>();
@@ -429,6 +453,7 @@ impl Store for MemoryStore {
             ("asset", kept.assets.len()),
             ("run", kept.runs.len()),
             ("chunk", kept.chunks.len()),
+            ("step_failure", kept.failures.values().map(Vec::len).sum()),
             ("materialization", materialized),
             ("lineage_input", inputs),
             ("event", kept.events.len()),
@@ -441,6 +466,7 @@ impl Store for MemoryStore {
             schema_version: 0,
             tables,
             bytes: 0,
+            free_bytes: 0,
         })
     }
 }

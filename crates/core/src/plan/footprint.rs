@@ -38,6 +38,11 @@ impl Footprint {
         footprint
     }
 
+    /// The assets that it makes something of.
+    pub fn makes(&self) -> impl Iterator<Item = AssetId> {
+        self.makes.keys().copied()
+    }
+
     /// True when the two would disturb each other.
     pub fn conflicts_with(&self, other: &Self) -> bool {
         overlap(&self.makes, &other.makes) || overlap(&self.makes, &other.reads) || overlap(&self.reads, &other.makes)

@@ -134,6 +134,7 @@ impl SupervisorState {
             first: Vec::new(),
             progress,
             restarts: 0,
+            was_open: false,
         })
         .await
     }

@@ -62,6 +62,7 @@ impl SupervisorState {
             first,
             progress: Progress::clone(progress),
             restarts,
+            was_open: true,
         })
         .await
     }

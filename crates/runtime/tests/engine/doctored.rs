@@ -5,9 +5,10 @@ use std::sync::Arc;
 use async_trait::async_trait;
 use flowstone_core::memory::MemoryStore;
 use flowstone_core::partition::{PartitionSet, PartitionSpace};
+use flowstone_core::run::RunState;
 use flowstone_core::store::{
-    AssetRow, AssetStatus, ChunkRow, Event, LineageInput, Materialization, Record, RefusedRuns, RunFilter, RunRow,
-    StepFailure, Store, StoreStats, Versions,
+    AssetRow, AssetStatus, ChunkRow, Event, LineageInput, Materialization, Prune, Pruned, Record, RefusedRuns,
+    RunFilter, RunRow, StepFailure, Store, StoreStats, Versions,
 };
 use flowstone_core::{AssetId, AssetKey, Error, ErrorKind, Result, RunId, Version};
 use tokio::sync::watch;
@@ -167,6 +168,18 @@ impl Store for Doctored {
 
     async fn events(&self, after: u64, count_max: usize) -> Result<Vec<Event>> {
         self.inner.events(after, count_max).await
+    }
+
+    async fn history(&self, asset: AssetId, partitions: &PartitionSet) -> Result<Vec<Materialization>> {
+        self.inner.history(asset, partitions).await
+    }
+
+    async fn run_state(&self, run: RunId) -> Result<Option<RunState>> {
+        self.inner.run_state(run).await
+    }
+
+    async fn prune(&self, prune: &Prune) -> Result<Pruned> {
+        self.inner.prune(prune).await
     }
 
     async fn stats(&self) -> Result<StoreStats> {

@@ -18,7 +18,9 @@ CREATE TABLE run (
     run             BLOB NOT NULL UNIQUE,
     pipeline        TEXT NOT NULL,
     idempotency_key TEXT UNIQUE,
-    request         BLOB NOT NULL,
+    -- NULL once the run is forgotten: what is left then is its id, its number and its state, since values that it made
+    -- still name it.
+    request         BLOB,
     -- 0 queued, 1 running, 2 cancelling; from 3 on terminal: 3 succeeded, 4 failed, 5 cancelled.
     state           INTEGER NOT NULL,
     created_at_ns   INTEGER NOT NULL,
@@ -28,6 +30,8 @@ CREATE TABLE run (
 ) STRICT;
 
 CREATE INDEX run_open ON run (run) WHERE state < 3;
+
+CREATE INDEX run_ended ON run (run) WHERE state >= 3 AND request IS NOT NULL;
 
 CREATE TRIGGER run_terminal_is_final BEFORE UPDATE OF state ON run WHEN OLD.state >= 3
 BEGIN

@@ -135,6 +135,40 @@ pub(super) async fn materializations(
     Ok(found)
 }
 
+/// All versions that are kept.
+pub(super) async fn history(
+    readers: &SqlitePool,
+    asset: AssetId,
+    partitions: &PartitionSet,
+) -> Result<Vec<Materialization>> {
+    let mut wanted = Rows::default();
+    for (first, last) in partitions.intervals() {
+        wanted.row().uint(first).uint(last);
+    }
+    let Some(wanted) = wanted.into_json() else {
+        return Ok(Vec::new());
+    };
+    let ask = format!(
+        "{STORED_VERSIONS} SELECT {MADE_COLUMNS} FROM stored CROSS JOIN jsonb_each(?2) AS wanted
+         CROSS JOIN materialization AS made
+             ON made.asset = ?1 AND made.version = stored.present
+             AND made.partition BETWEEN wanted.value->>0 AND wanted.value->>1
+         JOIN run ON run.id = made.run JOIN code ON code.id = made.code
+         ORDER BY made.partition, made.version"
+    );
+    let asked = sqlx::query(AssertSqlSafe(ask)).bind(i64::from(asset.0)).bind(wanted);
+    let rows = asked.fetch_all(readers).await.map_err(sort)?;
+    rows.iter().map(|row| materialization(asset, row)).collect()
+}
+
+/// The versions that some partition of asset `?1` has, found by stepping from one to the next.
+pub(super) const STORED_VERSIONS: &str = "WITH RECURSIVE stored (present) AS (
+         SELECT min(version) FROM materialization WHERE asset = ?1
+         UNION ALL
+         SELECT (SELECT min(version) FROM materialization WHERE asset = ?1 AND version > stored.present)
+         FROM stored WHERE stored.present IS NOT NULL
+     )";
+
 pub(super) async fn one_materialization(
     readers: &SqlitePool,
     asset: AssetId,

@@ -2,19 +2,20 @@
 
 use std::collections::BTreeMap;
 
+use flowstone_core::run::RunState;
 use flowstone_core::store::{ChunkRow, Event, RunFilter, RunRow, StepFailure, StoreStats};
 use flowstone_core::{Result, RunId};
 use sqlx::sqlite::SqliteRow;
 use sqlx::{AssertSqlSafe, SqlitePool};
 
 use super::row::{RUN_COLUMNS, chunk_row, event, number, run_row, step_failure};
-use super::schema;
+use super::{schema, word};
 use crate::error::sort;
 
 pub(super) async fn runs(readers: &SqlitePool, filter: RunFilter, count_max: usize) -> Result<Vec<RunRow>> {
     // Ids sort by the time they were made.
     let which = match filter {
-        RunFilter::All => "ORDER BY run.run DESC",
+        RunFilter::All => "WHERE request IS NOT NULL ORDER BY run.run DESC",
         RunFilter::Open => "WHERE state < 3 ORDER BY run.run",
     };
     let ask = format!("SELECT {RUN_COLUMNS} FROM run LEFT JOIN run_plan ON run_plan.run = run.id {which} LIMIT ?");
@@ -29,9 +30,18 @@ pub(super) async fn runs(readers: &SqlitePool, filter: RunFilter, count_max: usi
 }
 
 pub(super) async fn run(readers: &SqlitePool, run: RunId) -> Result<Option<RunRow>> {
-    let ask = format!("SELECT {RUN_COLUMNS} FROM run LEFT JOIN run_plan ON run_plan.run = run.id WHERE run.run = ?");
+    let ask = format!(
+        "SELECT {RUN_COLUMNS} FROM run LEFT JOIN run_plan ON run_plan.run = run.id
+         WHERE run.run = ? AND request IS NOT NULL"
+    );
     let asked = sqlx::query(AssertSqlSafe(ask)).bind(&run.0.as_bytes()[..]);
     one_run(asked.fetch_optional(readers).await.map_err(sort)?.as_ref())
+}
+
+pub(super) async fn run_state(readers: &SqlitePool, run: RunId) -> Result<Option<RunState>> {
+    let asked = sqlx::query_scalar("SELECT state FROM run WHERE run = ?").bind(&run.0.as_bytes()[..]);
+    let state: Option<i64> = asked.fetch_optional(readers).await.map_err(sort)?;
+    state.map(word::run_state).transpose()
 }
 
 pub(super) async fn run_by_key(readers: &SqlitePool, idempotency_key: &str) -> Result<Option<RunRow>> {
@@ -93,7 +103,8 @@ pub(super) async fn stats(readers: &SqlitePool) -> Result<StoreStats> {
                               ON size.name = part.name AND size.aggregate = 1
                           WHERE part.type IN ('table', 'index') AND part.tbl_name NOT LIKE 'sqlite_%'
                           GROUP BY part.tbl_name";
-    const BYTES: &str = "SELECT page_count * page_size FROM pragma_page_count, pragma_page_size";
+    const BYTES: &str = "SELECT page_count * page_size, freelist_count * page_size
+                         FROM pragma_page_count, pragma_freelist_count, pragma_page_size";
     let sizes: Vec<(String, Option<i64>)> = sqlx::query_as(TABLES).fetch_all(readers).await.map_err(sort)?;
     let mut tables = BTreeMap::new();
     for (table, bytes) in sizes {
@@ -106,11 +117,12 @@ pub(super) async fn stats(readers: &SqlitePool) -> Result<StoreStats> {
         let bytes = bytes.map(|bytes| number("size", bytes)).transpose()?;
         tables.insert(table, (number("number of rows", rows)?, bytes));
     }
-    let bytes: i64 = sqlx::query_scalar(BYTES).fetch_one(readers).await.map_err(sort)?;
+    let (bytes, free): (i64, i64) = sqlx::query_as(BYTES).fetch_one(readers).await.map_err(sort)?;
     Ok(StoreStats {
         schema_version: schema::newest(),
         tables,
         bytes: number("size", bytes)?,
+        free_bytes: number("size", free)?,
     })
 }
 

@@ -133,7 +133,7 @@ pub(super) fn materialization(asset: AssetId, row: &SqliteRow) -> Result<Materia
     })
 }
 
-fn address(row: &SqliteRow, column: usize) -> Result<Address> {
+pub(super) fn address(row: &SqliteRow, column: usize) -> Result<Address> {
     let value = row.try_get_raw(column).map_err(sort)?;
     if value.type_info().name() == "TEXT" {
         Ok(Address::Location(row.try_get_unchecked(column).map_err(sort)?))

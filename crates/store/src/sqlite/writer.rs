@@ -10,7 +10,7 @@ use std::path::Path;
 use flowstone_core::partition::PartitionSpace;
 use flowstone_core::store::Record;
 use flowstone_core::{AssetId, AssetKey, Error, ErrorKind, Result};
-use sqlx::{AssertSqlSafe, Connection, Executor, SqliteConnection};
+use sqlx::{AssertSqlSafe, Connection, Executor, Sqlite, SqliteConnection, Transaction};
 
 use super::batch::{Heap, Rows};
 use super::cache::Cache;
@@ -90,6 +90,11 @@ impl Writer {
         }
         self.roll_back().await;
         load::base(&mut self.connection).await
+    }
+
+    /// Begins a transaction that touches nothing that is remembered here. Dropped before its end, it is rolled back.
+    pub(super) async fn begin(&mut self) -> Result<Transaction<'_, Sqlite>> {
+        self.connection.begin_with("BEGIN IMMEDIATE").await.map_err(sort)
     }
 
     pub(super) async fn declare(&mut self, assets: &[(AssetKey, PartitionSpace)]) -> Result<Vec<AssetId>> {

@@ -4,8 +4,8 @@ use std::fmt;
 use std::sync::Arc;
 
 use async_trait::async_trait;
-use flowstone_core::io::{Address, IoEnv, IoFactory, IoManager, Slot, Stored};
-use flowstone_core::{Result, TypeInfo, Value};
+use flowstone_core::io::{Address, IoEnv, IoFactory, IoManager, Listing, Slot, Stored};
+use flowstone_core::{AssetId, Result, TypeInfo, Value};
 
 /// Stands between an IO manager and those who store and load.
 #[async_trait]
@@ -60,6 +60,14 @@ impl<A: AroundIo> IoManager for IoAround<A> {
 
     async fn delete(&self, address: &Address) -> Result<()> {
         self.io.delete(address).await
+    }
+
+    fn lists(&self) -> bool {
+        self.io.lists()
+    }
+
+    fn list(&self, asset: AssetId) -> Result<Listing<'_>> {
+        self.io.list(asset)
     }
 }
 

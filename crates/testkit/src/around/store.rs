@@ -5,9 +5,10 @@ use std::sync::Arc;
 
 use async_trait::async_trait;
 use flowstone_core::partition::{PartitionSet, PartitionSpace};
+use flowstone_core::run::RunState;
 use flowstone_core::store::{
-    AssetRow, AssetStatus, ChunkRow, Event, LineageInput, Materialization, Record, RunFilter, RunRow, StepFailure,
-    Store, StoreStats, Versions,
+    AssetRow, AssetStatus, ChunkRow, Event, LineageInput, Materialization, Prune, Pruned, Record, RunFilter, RunRow,
+    StepFailure, Store, StoreStats, Versions,
 };
 use flowstone_core::{AssetId, AssetKey, Result, RunId, Version};
 
@@ -109,6 +110,18 @@ impl<A: AroundCommit> Store for StoreAround<A> {
 
     async fn events(&self, after: u64, count_max: usize) -> Result<Vec<Event>> {
         self.store.events(after, count_max).await
+    }
+
+    async fn history(&self, asset: AssetId, partitions: &PartitionSet) -> Result<Vec<Materialization>> {
+        self.store.history(asset, partitions).await
+    }
+
+    async fn run_state(&self, run: RunId) -> Result<Option<RunState>> {
+        self.store.run_state(run).await
+    }
+
+    async fn prune(&self, prune: &Prune) -> Result<Pruned> {
+        self.store.prune(prune).await
     }
 
     async fn stats(&self) -> Result<StoreStats> {
