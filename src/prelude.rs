@@ -5,7 +5,7 @@ pub use std::time::Duration;
 
 pub use flowstone_core::asset::{Asset, AssetContext, Config, In, Outcome, PartitionStream, Res, Retry, Upstream};
 pub use flowstone_core::partition::{
-    Daily, EveryMinutes, Hourly, Mapping, Monthly, PartitionSelector, Partitions, Weekly, Yearly,
+    Cron, Daily, EveryMinutes, Hourly, Mapping, Monthly, PartitionSelector, Partitions, Weekly, Yearly,
 };
 pub use flowstone_core::pipeline::Pipeline;
 pub use flowstone_core::plan::{Force, RunRequest};

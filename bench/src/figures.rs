@@ -8,6 +8,9 @@ mod chain_durable;
 mod chain_pipelined;
 pub(crate) mod hello;
 mod january;
+mod lookup;
+pub(crate) mod sets;
+pub(crate) mod shapes;
 mod step_memory_chain;
 mod step_memory_layered;
 mod store_bytes;
@@ -49,6 +52,12 @@ pub(crate) const FIGURES: &[Figure] = &[
     chain_pipelined::FIGURE,
     hello::FIGURE,
     january::FIGURE,
+    sets::PLAN,
+    sets::STATUS,
+    sets::MEMORY,
+    lookup::FIGURE,
+    shapes::CHAIN,
+    shapes::MESH,
 ];
 
 /// Where figures may write.

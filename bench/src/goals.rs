@@ -37,6 +37,13 @@ const GOALS: &[(&str, Bound, Option<Bound>)] = &[
     ("chain_pipelined_us", Below(20.0), Some(Below(5.0))),
     ("hello_ms", Below(15.0), Some(Below(5.0))),
     ("january_s", Below(5.0), None),
+    ("plan_10m_ms", Below(100.0), Some(Below(10.0))),
+    ("status_10m_ms", Below(100.0), Some(Below(10.0))),
+    ("sets_10m_rss_mb", Below(200.0), None),
+    ("key_lookup_us", Below(10.0), None),
+    // Linear time has no number; these keep a graph of 100,000 assets below a second.
+    ("plan_chain_us", Below(10.0), None),
+    ("plan_mesh_us", Below(10.0), None),
 ];
 
 /// What the figure `name` should be.

@@ -42,9 +42,21 @@ struct Args {
     dir: Option<PathBuf>,
 }
 
+/// What this program does where it measures itself.
+type Child = fn() -> ExitCode;
+
 fn main() -> ExitCode {
-    if std::env::args_os().nth(1).as_deref() == Some(OsStr::new(figures::hello::CHILD_ARGUMENT)) {
-        return figures::hello::child();
+    let first = std::env::args_os().nth(1);
+    let children: [(&str, Child); 3] = [
+        (figures::hello::CHILD_ARGUMENT, figures::hello::child),
+        (figures::sets::CHILD_ARGUMENT, figures::sets::child),
+        (figures::shapes::CHILD_ARGUMENT, figures::shapes::child),
+    ];
+    if let Some((_, child)) = children
+        .iter()
+        .find(|(argument, _)| first.as_deref() == Some(OsStr::new(argument)))
+    {
+        return child();
     }
     let args = match Args::try_parse() {
         Ok(args) => args,

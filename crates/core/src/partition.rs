@@ -6,6 +6,7 @@
 mod author;
 mod bind;
 mod bound;
+mod cron;
 mod granularity;
 mod grid;
 mod key;
@@ -24,8 +25,9 @@ mod space_wire;
 mod static_space;
 mod window;
 
-pub use author::{Daily, EveryMinutes, Hourly, Monthly, Partitions, Weekly, Yearly};
+pub use author::{Cron, Daily, EveryMinutes, Hourly, Monthly, Partitions, Weekly, Yearly};
 pub use bound::{BoundMapping, CHECKED_LEN_MAX, EdgeShape};
+pub use cron::CronRule;
 pub use granularity::Granularity;
 pub use key::{KEY_BYTES_MAX, KEY_DEPTH_MAX, KEY_TEXT_BYTES_MAX, PartitionKey};
 pub use mapping::Mapping;

@@ -1,7 +1,9 @@
 //! Windows: clock changes, ends, and arithmetic that agrees with stepping through them one by one.
 
 use flowstone_core::ErrorKind;
-use flowstone_core::partition::{Granularity, PartitionKey, WindowSpace};
+use flowstone_core::partition::{
+    BoundMapping, Cron, Daily, Granularity, Mapping, PartitionKey, PartitionSpace, Partitions, WindowSpace,
+};
 use jiff::civil::{DateTime, date};
 use jiff::{SignedDuration, Timestamp};
 use proptest::prelude::*;
@@ -208,7 +210,7 @@ fn an_index_beyond_the_calendar_gives_the_last_window() {
         Granularity::Yearly,
     ] {
         for zone in ZONES {
-            let space = window(granularity, zone, "-009998-01-01T00:00", None);
+            let space = window(granularity.clone(), zone, "-009998-01-01T00:00", None);
             let last = space.capacity() - 1;
 
             assert_eq!(space.key_of(u64::MAX), space.key_of(last));
@@ -279,4 +281,56 @@ fn a_definition_that_makes_no_windows_is_refused() {
     ] {
         assert!(refused(granularity, "UTC", start, None).advice().is_some());
     }
+}
+
+#[test]
+fn windows_may_begin_when_a_cron_expression_fires() {
+    let space = Partitions::from(Cron::from("0 6 * * MON-FRI", "2024-03-01").zone("America/New_York"))
+        .build()
+        .unwrap();
+
+    // Friday the first of March, then Monday; on the tenth the clocks change.
+    assert_eq!(space.label(0), "2024-03-01T11:00:00Z");
+    assert_eq!(space.label(1), "2024-03-04T11:00:00Z");
+    assert_eq!(space.label(6), "2024-03-11T10:00:00Z");
+    assert_eq!(space.window_of(0).unwrap().1, space.window_of(1).unwrap().0);
+    let now = "2024-03-11T09:59:59Z".parse().unwrap();
+    assert_eq!(space.len_at(now), 5);
+    for index in (0..200_000).step_by(997) {
+        assert_eq!(space.index_of(&space.key_of(index).unwrap()).unwrap(), index);
+        assert_eq!(space.parse(&space.label(index)).unwrap(), index);
+    }
+    let stored = serde_json::to_string(&space).unwrap();
+    assert_eq!(serde_json::from_str::<PartitionSpace>(&stored).unwrap(), space);
+}
+
+#[test]
+fn windows_by_cron_map_to_days_and_to_each_other() {
+    let mornings = Cron::from("0 6 * * MON-FRI", "2024-03-01").until("2024-03-12T06");
+    let (mornings, days) = (
+        Partitions::from(mornings).build().unwrap(),
+        Partitions::from(Daily::from("2024-03-01").until("2024-03-15"))
+            .build()
+            .unwrap(),
+    );
+
+    let reads = BoundMapping::at_capacity(&Mapping::Window, &mornings, &days).unwrap();
+    let before = BoundMapping::at_capacity(&Mapping::Offset(-1), &mornings, &mornings).unwrap();
+
+    assert_eq!(mornings.capacity(), 7);
+    // From Friday to Monday.
+    assert_eq!(reads.upstream_interval(0), Some((0, 3)));
+    assert_eq!(before.upstream_interval(3), Some((2, 2)));
+}
+
+#[test]
+fn a_cron_expression_that_is_none_or_an_end_between_firings_is_refused() {
+    let build = |partitions: Cron| Partitions::from(partitions).build().unwrap_err();
+
+    assert_eq!(build(Cron::from("often", "2024-03-01")).stable_code(), "cron_invalid");
+    let cut = build(Cron::from("0 6 * * *", "2024-03-01").until("2024-03-05"));
+    assert_eq!(cut.stable_code(), "partition_space_cut");
+    assert!(cut.advice().unwrap().contains("2024-03-04T06:00:00"), "{cut:?}");
+    let nowhere = build(Cron::from("0 6 * * *", "2024-03-01").zone("Mars/Olympus"));
+    assert_eq!(nowhere.stable_code(), "time_zone_unknown");
 }

@@ -5,6 +5,7 @@
 
 use jiff::civil::DateTime;
 
+use super::cron::CronRule;
 use super::granularity::Granularity;
 use super::key::PartitionKey;
 use super::literal::TimeLiteral;
@@ -27,8 +28,15 @@ enum Draft {
 }
 
 #[derive(Debug, Clone)]
+enum Shape {
+    Plain(Granularity),
+    /// A cron expression, not read yet.
+    Cron(String),
+}
+
+#[derive(Debug, Clone)]
 struct WindowDraft {
-    granularity: Granularity,
+    shape: Shape,
     from: String,
     until: Option<String>,
     zone: String,
@@ -99,18 +107,19 @@ impl Partitions {
 
 impl WindowDraft {
     fn build(&self) -> Result<WindowSpace> {
-        let start = civil(&self.from, "start").about(self.granularity_name())?;
+        let granularity = match &self.shape {
+            Shape::Plain(granularity) => granularity.clone(),
+            Shape::Cron(text) => Granularity::Cron(CronRule::new(text)?),
+        };
+        let about = format!("{granularity} partitions");
+        let start = civil(&self.from, "start").about(&about)?;
         let end = self
             .until
             .as_deref()
             .map(|until| civil(until, "end"))
             .transpose()
-            .about(self.granularity_name())?;
-        WindowSpace::new(self.granularity, &self.zone, start, end)
-    }
-
-    fn granularity_name(&self) -> String {
-        format!("{} partitions", self.granularity)
+            .about(&about)?;
+        WindowSpace::new(granularity, &self.zone, start, end)
     }
 }
 
@@ -140,7 +149,7 @@ macro_rules! window_author {
         impl $name {
             /// Windows from this calendar time on, without an end, in UTC.
             pub fn from(start: impl Into<String>) -> Self {
-                Self(draft($granularity, start.into()))
+                Self(draft(Shape::Plain($granularity), start.into()))
             }
         }
 
@@ -199,15 +208,33 @@ pub struct EveryMinutes(WindowDraft);
 impl EveryMinutes {
     /// Windows of `minutes` from this calendar time on, without an end, in UTC.
     pub fn from(minutes: u32, start: impl Into<String>) -> Self {
-        Self(draft(Granularity::Minutes(minutes), start.into()))
+        Self(draft(Shape::Plain(Granularity::Minutes(minutes)), start.into()))
     }
 }
 
 window_author!(@shared EveryMinutes);
 
-fn draft(granularity: Granularity, from: String) -> WindowDraft {
+/// One partition from each time at which a cron expression fires to the next: `Cron::from("0 6 * * MON-FRI",
+/// "2013-01-01")`.
+///
+/// The first partition begins when the expression first fires from the start on; an end must be a time at which it fires.
+/// The expression is of the calendar of the zone: of a time that comes twice the first counts, and one that the clocks skip
+/// counts as the moment of the change.
+#[derive(Debug, Clone)]
+pub struct Cron(WindowDraft);
+
+impl Cron {
+    /// Windows by a cron expression of five fields from this calendar time on, without an end, in UTC.
+    pub fn from(expression: impl Into<String>, start: impl Into<String>) -> Self {
+        Self(draft(Shape::Cron(expression.into()), start.into()))
+    }
+}
+
+window_author!(@shared Cron);
+
+fn draft(shape: Shape, from: String) -> WindowDraft {
     WindowDraft {
-        granularity,
+        shape,
         from,
         until: None,
         zone: "UTC".to_owned(),

@@ -29,8 +29,8 @@ pub(super) fn bind(
         (Mapping::Window, PartitionSpace::Window(down), PartitionSpace::Window(up)) => match down.shift_to(up) {
             Some(shift) => Plan::Shift(shift),
             None => Plan::Overlap {
-                down: down.clone(),
-                up: up.clone(),
+                down: Box::new(down.clone()),
+                up: Box::new(up.clone()),
             },
         },
         (Mapping::Offset(offset), PartitionSpace::Window(down), PartitionSpace::Window(up)) => {

@@ -52,8 +52,8 @@ pub(super) enum Plan {
         count: u32,
     },
     Overlap {
-        down: WindowSpace,
-        up: WindowSpace,
+        down: Box<WindowSpace>,
+        up: Box<WindowSpace>,
     },
     Broadcast(PartitionSet),
     Pairs {

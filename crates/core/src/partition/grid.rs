@@ -18,12 +18,14 @@ pub(super) struct Grid {
     pub(super) start: DateTime,
     /// The instant of `start`.
     pub(super) origin: Timestamp,
+    /// The number of window 0 among all times at which a cron expression fires; else 0.
+    pub(super) first: i64,
 }
 
 impl Grid {
     /// How many windows after the first the key's window starts, if it names the start of one.
     pub(super) fn offset_of(&self, key: &PartitionKey) -> Option<i64> {
-        match (self.granularity, key) {
+        match (&self.granularity, key) {
             (Granularity::Daily, PartitionKey::Date(date)) => Some(self.days_to(*date)),
             (Granularity::Weekly, PartitionKey::Date(date)) => {
                 let days = self.days_to(*date);
@@ -31,6 +33,10 @@ impl Grid {
             }
             (Granularity::Monthly, PartitionKey::Month { year, month }) => Some(self.months_to(*year, *month)),
             (Granularity::Yearly, PartitionKey::Year(year)) => Some(i64::from(*year) - i64::from(self.start.year())),
+            (Granularity::Cron(_), PartitionKey::Instant(instant)) => {
+                let index = self.floor_index(*instant);
+                (self.boundary(index) == Some(*instant)).then_some(index)
+            }
             (Granularity::Minutes(_) | Granularity::Hourly, PartitionKey::Instant(instant)) => {
                 let step = self.granularity.step_nanos()?;
                 let elapsed = instant.as_nanosecond() - self.origin.as_nanosecond();
@@ -53,7 +59,8 @@ impl Grid {
 
     /// The calendar time at which window `index` starts; the index may lie before the first window.
     pub(super) fn civil(&self, index: i64) -> Option<DateTime> {
-        let date = match self.granularity {
+        let date = match &self.granularity {
+            Granularity::Cron(rule) => return rule.civil(self.first.checked_add(index)?),
             Granularity::Daily => add_days(self.start.date(), index)?,
             Granularity::Weekly => add_days(self.start.date(), index.checked_mul(7)?)?,
             Granularity::Monthly => {
@@ -79,9 +86,10 @@ impl Grid {
 
     /// The instant at which window `index` starts; none outside the calendar.
     pub(super) fn boundary(&self, index: i64) -> Option<Timestamp> {
-        match self.granularity.step_nanos() {
-            Some(step) => Timestamp::from_nanosecond(self.origin.as_nanosecond() + i128::from(index) * step).ok(),
-            None => self.zone.to_timestamp(self.civil(index)?).ok(),
+        match (self.granularity.step_nanos(), &self.granularity) {
+            (Some(step), _) => Timestamp::from_nanosecond(self.origin.as_nanosecond() + i128::from(index) * step).ok(),
+            (None, Granularity::Cron(rule)) => rule.instant(self.first.checked_add(index)?, &self.zone),
+            (None, _) => self.zone.to_timestamp(self.civil(index)?).ok(),
         }
     }
 
@@ -91,7 +99,8 @@ impl Grid {
             return (instant.as_nanosecond() - self.origin.as_nanosecond()).div_euclid(step) as i64;
         }
         let local = self.zone.to_datetime(instant);
-        let mut index = match self.granularity {
+        let mut index = match &self.granularity {
+            Granularity::Cron(rule) => rule.number_at(local) - self.first,
             Granularity::Weekly => self.days_to(local.date()).div_euclid(7),
             Granularity::Monthly => self.months_to(local.year(), local.month()),
             Granularity::Yearly => i64::from(local.year()) - i64::from(self.start.year()),

@@ -54,7 +54,7 @@ impl From<&PartitionSpace> for StoredKind {
                 keys: space.keys().to_vec(),
             },
             PartitionSpace::Window(space) => Self::Window {
-                granularity: space.granularity(),
+                granularity: space.granularity().clone(),
                 zone: space.zone_name().to_owned(),
                 start: space.start(),
                 end: space.end(),

@@ -10,6 +10,7 @@ use jiff::Timestamp;
 use jiff::civil::{DateTime, Time};
 use jiff::tz::TimeZone;
 
+use super::cron::CronRule;
 use super::granularity::Granularity;
 use super::grid::Grid;
 use super::key::PartitionKey;
@@ -32,15 +33,16 @@ impl WindowSpace {
     ///
     /// Refuses an unknown zone, a start that no month or year begins with, an end that is not after the start or cuts
     /// a window, and a length of minutes outside 1 to 10,080. Days and weeks may start at any time of day, which then
-    /// is where every one of them starts.
+    /// is where every one of them starts. Windows by a cron expression start when it first fires from `start` on.
     pub fn new(granularity: Granularity, zone: &str, start: DateTime, end: Option<DateTime>) -> Result<Self> {
-        let about = |error: Error| {
-            error
-                .during("define")
-                .about(format!("{granularity} partitions from {start}"))
-        };
+        let what = format!("{granularity} partitions from {start}");
+        let about = |error: Error| error.during("define").about(&what);
         let found = TimeZone::get(zone).map_err(|_| about(unknown_zone(zone)))?;
         granularity.check_start(start).map_err(about)?;
+        let (first, start) = match &granularity {
+            Granularity::Cron(rule) => first_firing(rule, start).map_err(about)?,
+            _ => (0, start),
+        };
         let origin = found
             .to_timestamp(start)
             .map_err(|_| about(outside_calendar("start", start)))?;
@@ -51,6 +53,7 @@ impl WindowSpace {
             zone_name,
             start,
             origin,
+            first,
         };
         let capacity = match end {
             Some(end) => count_to(&grid, end).map_err(about)?,
@@ -60,8 +63,8 @@ impl WindowSpace {
     }
 
     /// How long one window is.
-    pub fn granularity(&self) -> Granularity {
-        self.grid.granularity
+    pub fn granularity(&self) -> &Granularity {
+        &self.grid.granularity
     }
 
     /// The zone in which windows begin and end.
@@ -113,7 +116,7 @@ impl WindowSpace {
         let index = self.clamped(index);
         let civil = || self.grid.civil(index).unwrap_or(self.grid.start);
         match self.grid.granularity {
-            Granularity::Minutes(_) | Granularity::Hourly => {
+            Granularity::Minutes(_) | Granularity::Hourly | Granularity::Cron(_) => {
                 PartitionKey::Instant(self.grid.boundary(index).unwrap_or(Timestamp::MAX))
             }
             Granularity::Daily | Granularity::Weekly => PartitionKey::Date(civil().date()),
@@ -166,7 +169,8 @@ impl WindowSpace {
         }
         let shift = other.grid.offset_of(&self.key_of(0))?;
         let same_time_of_day = self.grid.start.time() == other.grid.start.time();
-        (self.grid.granularity.step_nanos().is_some() || same_time_of_day).then_some(shift)
+        let says_the_time = matches!(self.grid.granularity, Granularity::Cron(_));
+        (self.grid.granularity.step_nanos().is_some() || says_the_time || same_time_of_day).then_some(shift)
     }
 
     /// The first and the last window in words.
@@ -192,11 +196,11 @@ impl WindowSpace {
     }
 
     fn names_no_window(&self, key: &PartitionKey) -> Error {
-        let nearest = match (self.grid.granularity, key) {
+        let nearest = match (&self.grid.granularity, key) {
             (Granularity::Weekly, PartitionKey::Date(date)) => {
                 Some(("the first day of a week", self.grid.days_to(*date).div_euclid(7)))
             }
-            (Granularity::Minutes(_) | Granularity::Hourly, PartitionKey::Instant(instant)) => {
+            (Granularity::Minutes(_) | Granularity::Hourly | Granularity::Cron(_), PartitionKey::Instant(instant)) => {
                 Some(("the start of a window", self.grid.floor_index(*instant)))
             }
             _ => None,
@@ -234,9 +238,9 @@ impl WindowSpace {
 /// Spaces are equal if they were defined alike.
 impl PartialEq for WindowSpace {
     fn eq(&self, other: &Self) -> bool {
-        (self.grid.granularity, &self.grid.zone_name, self.grid.start, self.end)
+        (&self.grid.granularity, &self.grid.zone_name, self.grid.start, self.end)
             == (
-                other.grid.granularity,
+                &other.grid.granularity,
                 &other.grid.zone_name,
                 other.grid.start,
                 other.end,
@@ -245,6 +249,16 @@ impl PartialEq for WindowSpace {
 }
 
 impl Eq for WindowSpace {}
+
+/// The first time at which the rule fires from `start` on, and its number.
+fn first_firing(rule: &CronRule, start: DateTime) -> Result<(i64, DateTime)> {
+    let last = rule.number_at(start);
+    let numbers = last..=last + 1;
+    let mut firings = numbers.filter_map(|number| Some((number, rule.civil(number)?)));
+    firings
+        .find(|(_, at)| *at >= start)
+        .ok_or_else(|| outside_calendar("start", start))
+}
 
 /// How many windows there are up to `end`, which must be where one ends.
 fn count_to(grid: &Grid, end: DateTime) -> Result<u64> {

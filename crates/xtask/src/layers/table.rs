@@ -167,6 +167,11 @@ pub const OWNERSHIPS: &[Ownership] = &[
         reason: "docs/adr/0006-bincode-behind-codec.md",
     },
     Ownership {
+        packages: &["croner"],
+        owners: &["flowstone-core"],
+        reason: "docs/adr/0017-cron-shaped-windows-are-counted.md",
+    },
+    Ownership {
         packages: &["clap", "clap_*", "indicatif", "comfy-table"],
         owners: &["flowstone-cli"],
         reason: "docs/adr/0010-clap-indicatif-comfy-table.md",
