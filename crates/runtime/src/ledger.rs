@@ -160,12 +160,10 @@ impl Queue {
 
     /// Lets entries gather until somebody waits for one, but not for long. None when there are none.
     async fn gather(&mut self, group: &mut Vec<Entry>) {
-        if self.entries.is_empty() {
-            tokio::select! {
-                biased;
-                () = self.signals.urgent.notified() => {}
-                () = tokio::time::sleep(GATHER) => {}
-            }
+        tokio::select! {
+            biased;
+            () = self.signals.urgent.notified() => {}
+            () = tokio::time::sleep(GATHER) => {}
         }
         while group.len() < GROUP_LEN_MAX
             && let Ok(entry) = self.entries.try_recv()

@@ -319,7 +319,8 @@ impl LiveRun {
 
     /// Lets the actor ask for workers when there is more to do than those here can take.
     fn nudge(&self, core: &mut Core) {
-        if !core.has_nudged && core.stage == Stage::Going && core.machine.wants(1) > 0 {
+        let has_more = core.running.len() < self.shared.dispatcher.workers;
+        if has_more && !core.has_nudged && core.stage == Stage::Going && core.machine.wants(1) > 0 {
             core.has_nudged = true;
             self.tell(core, RunMessage::NeedWorkers);
         }
