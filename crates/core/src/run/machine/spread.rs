@@ -15,7 +15,7 @@ use crate::run::lane::UpstreamEnd;
 
 /// Steps that ended and whose readers have not been told, by lane and by how they ended.
 #[derive(Debug, Default)]
-pub(in crate::run) struct News(BTreeMap<usize, Ended>);
+pub(in crate::run) struct News(BTreeMap<usize, Box<Ended>>);
 
 /// Steps of one lane that ended, by how.
 type Ended = [PartitionSet; UpstreamEnd::ALL.len()];
@@ -40,7 +40,7 @@ impl RunMachine {
             // Nobody is released before everybody knows what changed and who must not run at all.
             for (end, steps) in UpstreamEnd::ALL
                 .into_iter()
-                .zip(&ended)
+                .zip(&*ended)
                 .filter(|(_, steps)| !steps.is_empty())
             {
                 for index in own..readers {
@@ -89,10 +89,10 @@ impl RunMachine {
             let Some(next) = news.0.remove(&number) else {
                 return Ok(());
             };
-            for (all, more) in ended.iter_mut().zip(&next) {
+            for (all, more) in ended.iter_mut().zip(&*next) {
                 all.union_with(more);
             }
-            untold = next;
+            untold = *next;
         }
     }
 
