@@ -1,4 +1,5 @@
-//! `cargo run -p xtask -- check`: prints what is wrong with the workspace, one complaint a line.
+//! `cargo run -p xtask -- check` prints what is wrong with the workspace, one complaint a line; `-- proof [--long]` runs what
+//! proves the promises and prints a table.
 
 use std::env;
 use std::io::{self, Write as _};
@@ -12,13 +13,23 @@ fn main() -> ExitCode {
     let mut talk = io::stderr().lock();
     let (code, said) = match arguments.iter().map(String::as_str).collect::<Vec<_>>()[..] {
         ["check"] => check(&mut talk),
+        ["proof"] => prove(false, &mut talk),
+        ["proof", "--long"] => prove(true, &mut talk),
         _ => (
             ExitCode::from(USAGE),
-            writeln!(talk, "usage: cargo run -p xtask -- check"),
+            writeln!(talk, "usage: cargo run -p xtask -- check | proof [--long]"),
         ),
     };
     // With nobody left to listen, the exit code still tells.
     said.map_or(ExitCode::FAILURE, |()| code)
+}
+
+fn prove(is_long: bool, talk: &mut impl io::Write) -> (ExitCode, io::Result<()>) {
+    match xtask::proof::run(is_long, &mut io::stdout(), talk) {
+        Ok(true) => (ExitCode::SUCCESS, Ok(())),
+        Ok(false) => (ExitCode::FAILURE, writeln!(talk, "xtask proof: not proven")),
+        Err(error) => (ExitCode::FAILURE, Err(error)),
+    }
 }
 
 fn check(talk: &mut impl io::Write) -> (ExitCode, io::Result<()>) {

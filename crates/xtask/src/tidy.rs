@@ -5,6 +5,7 @@
 mod code_text;
 mod machine_paths;
 mod manifests;
+mod promises;
 mod records;
 mod sources;
 mod tree;
@@ -23,6 +24,7 @@ pub fn check(root: &Path) -> Vec<Complaint> {
     complaints.extend(manifests::check(root, &read));
     complaints.extend(files.iter().flat_map(sources::check));
     complaints.extend(files.iter().flat_map(machine_paths::check));
+    complaints.extend(promises::check(&files));
     complaints.extend(records::check(&files));
     complaints.extend(read.unreadable);
     complaints.sort();

@@ -95,6 +95,18 @@ fn mentioning_something_unfinished_is_fine() {
 }
 
 #[test]
+fn a_promise_whose_test_is_gone_is_refused() {
+    let page = "| it holds | `crates/core/tests/it.rs: it_holds`, `crates/core/tests/it.rs: it_is` |\n";
+    let sample = Sample::new()
+        .with("crates/core/tests/it.rs", "#[test]\nfn it_holds() {}\n")
+        .with("docs/semantics.md", page);
+
+    let complaints = check(sample.root());
+
+    assert_complains(&complaints, "docs/semantics.md:1", "has no test `it_is`");
+}
+
+#[test]
 fn an_ignored_test_is_refused() {
     for attribute in ["#[{}]", "#[{} = \"slow\"]", "#[cfg_attr(windows, {})]"] {
         let line = attribute.replace("{}", "ignore");
@@ -268,7 +280,10 @@ fn a_number_that_was_not_used_is_no_complaint() {
 
 #[test]
 fn a_record_without_a_number_is_refused() {
-    let sample = Sample::new().with("docs/adr/third.md", "# third\n");
+    let sample = Sample::new().with("docs/adr/third.md", "# third\n").with(
+        "docs/adr/README.md",
+        "[t](0000-template.md)\n[f](0001-first.md)\n[x](third.md)\n",
+    );
 
     let complaints = check(sample.root());
 
