@@ -17,8 +17,9 @@ use super::{Lab, never_ends};
 use crate::Draw;
 use crate::around::{AroundCommit, AroundIo, IoAround, StoreAround};
 
-/// Crashes of one run, at most: a step that is in flight at three of them is taken for their cause.
-const CRASHES_MAX: usize = 2;
+/// How often a process dies or its run is put back, at most: a step that is in flight at three deaths is taken for their
+/// cause.
+const DEATHS_MAX: usize = 2;
 /// The process dies at one of so many commits.
 const COMMITS_TO_CRASH: usize = 24;
 /// Commits that fail in a row, at most; the ledger tries five times.
@@ -35,6 +36,8 @@ pub struct Disturbed {
     pub crashes: u32,
     /// Commits that failed and were tried again.
     pub commits_failed: u32,
+    /// Commits that were stored and whose answer was lost.
+    pub answers_lost: u32,
     /// Values that could not be stored and were made again.
     pub stores_failed: u32,
 }
@@ -49,7 +52,7 @@ impl Lab {
         self.run_under_faults(request, seed)
     }
 
-    /// Carries out one request while its process is killed, commits fail and hang, and values are slow and cannot be
+    /// Carries out one request while its process is killed, commits fail, hang and lose their answer, and values are slow and cannot be
     /// stored at first, as the seed wants. Values fail only for assets that try more than once. Everything must come to
     /// the same as without.
     ///
@@ -67,11 +70,14 @@ impl Lab {
                 draw: Draw::seeded(draw.number()),
                 failing: 0,
                 failed: HashSet::new(),
+                answers_to_lose: 0,
+                answers_lost: 0,
                 commits_failed: 0,
                 stores_failed: 0,
             }),
         });
-        let mut crashes_left = draw.below(CRASHES_MAX + 1);
+        let mut crashes_left = draw.below(DEATHS_MAX + 1);
+        sky.state().answers_to_lose = DEATHS_MAX - crashes_left;
         for crashes in 0..STARTS_MAX {
             let crash_at = (crashes_left > 0).then(|| 1 + draw.below(COMMITS_TO_CRASH));
             crashes_left = crashes_left.saturating_sub(1);
@@ -82,6 +88,7 @@ impl Lab {
                     report,
                     crashes,
                     commits_failed: state.commits_failed,
+                    answers_lost: state.answers_lost,
                     stores_failed: state.stores_failed,
                 });
             }
@@ -143,6 +150,8 @@ struct State {
     failing: u32,
     /// Steps whose value could not be stored once; the next time it can.
     failed: HashSet<(AssetId, u64)>,
+    answers_to_lose: usize,
+    answers_lost: u32,
     commits_failed: u32,
     stores_failed: u32,
 }
@@ -164,6 +173,16 @@ impl Sky {
         state.failing = if fails { state.failing + 1 } else { 0 };
         state.commits_failed += u32::from(fails);
         fails
+    }
+
+    /// Whether the answer to a commit is lost. The creation of a run is not among them: nobody would know of the run.
+    fn loses_answer(&self, records: &[Record]) -> bool {
+        let state = &mut *self.state();
+        let creates = records.iter().any(|record| matches!(record, Record::RunCreated(_)));
+        let loses = state.answers_to_lose > 0 && !creates && !records.is_empty() && state.draw.chance(100);
+        state.answers_to_lose -= usize::from(loses);
+        state.answers_lost += u32::from(loses);
+        loses
     }
 
     fn fails_store(&self, slot: Slot) -> bool {
@@ -243,7 +262,11 @@ impl AroundCommit for Dying {
             process.die();
             process.live().await;
         }
-        store.commit(records).await
+        let verdicts = store.commit(records).await;
+        if process.sky.loses_answer(records) {
+            return Err(Error::new(ErrorKind::Unavailable, "the answer is lost"));
+        }
+        verdicts
     }
 }
 

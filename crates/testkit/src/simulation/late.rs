@@ -9,8 +9,9 @@ use crate::simulation::Promise;
 
 impl Driver<'_> {
     pub(super) fn keep_late(&mut self, event: RunEvent) {
-        // A report of nothing says nothing, however late.
-        let is_empty = matches!(&event, RunEvent::StepsEnded { ended, is_over: false, .. } if ended.is_empty());
+        // A report of nothing says nothing, however late. Its claim may not even be on disk, and then another process
+        // claims under the same fence.
+        let is_empty = matches!(&event, RunEvent::StepsEnded { ended, .. } if ended.is_empty());
         if !is_empty && self.late.len() < 8 {
             self.late.push(event);
         }

@@ -1,6 +1,7 @@
 //! The testkit tried on itself: its suites, and its simulation.
 
 mod conformance;
+mod lab;
 mod reference;
 mod simulation;
 mod support;
