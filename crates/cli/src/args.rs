@@ -1,10 +1,11 @@
 //! What may be typed. Parsed here and judged elsewhere; this module alone describes the command line.
 
+use std::num::NonZeroU32;
 use std::path::PathBuf;
 
 use clap::builder::NonEmptyStringValueParser;
 use clap::{ArgGroup, Args, Parser, Subcommand, ValueEnum};
-use flowstone_core::plan::Force;
+use flowstone_core::plan::{Force, Pace};
 
 /// Makes the assets of this pipeline, and tells what became of them.
 #[derive(Debug, Parser)]
@@ -15,8 +16,8 @@ use flowstone_core::plan::Force;
     max_term_width = 100,
     after_help = "A selection names assets: `total`, `raw_*`, `group:ingest`, `tag:daily and not +weather`; a `+` before \
                   or after adds what is upstream or downstream.\n\n\
-                  Exit codes: 0 done, 1 something failed, 2 `plan` found something to do, 64 wrong usage, \
-                  130 interrupted."
+                  Exit codes: 0 done, 1 something failed, 2 `plan` found something to do or a run was paused, \
+                  64 wrong usage, 130 interrupted."
 )]
 pub(crate) struct Cli {
     #[command(flatten)]
@@ -78,7 +79,7 @@ pub(crate) enum Verb {
     Apply(ApplyArgs),
     /// Make assets: what is missing, or out of date
     Run(RunArgs),
-    /// Make many partitions of assets, in one run
+    /// Make many partitions of assets, in one run that can be paused, resumed and redriven
     Backfill(BackfillArgs),
     /// Count partitions by what is known of them
     Status(SelectionArgs),
@@ -189,17 +190,48 @@ impl HowArgs {
     }
 }
 
+/// How a run shares the workers with others.
+#[derive(Debug, Default, Args)]
+pub(crate) struct PaceArgs {
+    /// How many of its steps run at once [default: as many as there are workers]
+    #[arg(long, value_name = "COUNT", value_parser = clap::value_parser!(u32).range(1..))]
+    pub(crate) concurrency: Option<u32>,
+    /// Runs of a higher priority get workers first; those of equal priority take turns
+    #[arg(long, value_name = "NUMBER", default_value_t, allow_negative_numbers = true)]
+    pub(crate) priority: i32,
+}
+
+impl PaceArgs {
+    pub(crate) fn pace(&self) -> Pace {
+        Pace {
+            concurrency: self.concurrency.and_then(NonZeroU32::new),
+            priority: self.priority,
+        }
+    }
+}
+
 #[derive(Debug, Args)]
 pub(crate) struct RunArgs {
     #[command(flatten)]
     pub(crate) request: RequestArgs,
     #[command(flatten)]
+    pub(crate) pace: PaceArgs,
+    #[command(flatten)]
     pub(crate) engine: EngineArgs,
 }
 
 #[derive(Debug, Args)]
-#[command(group = ArgGroup::new("many").required(true))]
+#[command(
+    group = ArgGroup::new("many").required(true),
+    args_conflicts_with_subcommands = true,
+    subcommand_negates_reqs = true
+)]
 pub(crate) struct BackfillArgs {
+    #[command(subcommand)]
+    pub(crate) verb: Option<BackfillVerb>,
+    /// Show what it would do, and why; exits with 2 if there is anything
+    #[arg(long)]
+    pub(crate) preview: bool,
     /// Which assets
     #[arg(required = true, value_parser = NonEmptyStringValueParser::new())]
     pub(crate) selection: Vec<String>,
@@ -211,6 +243,31 @@ pub(crate) struct BackfillArgs {
     pub(crate) all: bool,
     #[command(flatten)]
     pub(crate) how: HowArgs,
+    #[command(flatten)]
+    pub(crate) pace: PaceArgs,
+    #[command(flatten)]
+    pub(crate) engine: EngineArgs,
+}
+
+/// What can be done with a backfill, or any other run, once it was asked for.
+#[derive(Debug, Subcommand)]
+pub(crate) enum BackfillVerb {
+    /// Let it wait: steps that run end, and nothing more is started until it is resumed
+    Pause(OneRunArgs),
+    /// Let it go on; without a process that runs it, in this one
+    Resume(GoOnArgs),
+    /// End it
+    Cancel(OneRunArgs),
+    /// Make what it did not bring to a good end: what failed, was stopped by that, quarantined or cancelled
+    Redrive(GoOnArgs),
+    /// Show how far it is, how fast, and how long it will take
+    Show(OneRunArgs),
+}
+
+#[derive(Debug, Args)]
+pub(crate) struct GoOnArgs {
+    #[command(flatten)]
+    pub(crate) run: OneRunArgs,
     #[command(flatten)]
     pub(crate) engine: EngineArgs,
 }
@@ -301,6 +358,28 @@ mod tests {
         assert_eq!(
             parse("x backfill a --partition 1").unwrap_err(),
             clap::error::ErrorKind::UnknownArgument
+        );
+    }
+
+    #[test]
+    fn a_backfill_has_verbs_of_its_own() {
+        for line in [
+            "pause 01",
+            "resume 01 --workers 2",
+            "cancel 01",
+            "redrive 01",
+            "show 01",
+        ] {
+            assert!(parse(&format!("x backfill {line}")).is_ok(), "{line}");
+        }
+        assert!(parse("x backfill a --all --concurrency 2 --priority -5 --preview").is_ok());
+        assert_eq!(
+            parse("x backfill a --all --concurrency 0").unwrap_err(),
+            clap::error::ErrorKind::ValueValidation
+        );
+        assert_eq!(
+            parse("x backfill pause").unwrap_err(),
+            clap::error::ErrorKind::MissingRequiredArgument
         );
     }
 

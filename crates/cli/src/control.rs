@@ -31,6 +31,12 @@ const UNLISTED_MAX: usize = 20;
 pub(crate) enum Ask {
     /// End this run. Answered when that is on disk.
     Cancel(RunId),
+    /// Let this run wait. Answered when that is on disk.
+    Pause(RunId),
+    /// Let this run go on. Answered when that is on disk.
+    Resume(RunId),
+    /// Run what this run did not bring to a good end. Answered when the new run is on disk.
+    Redrive(RunId),
     /// Remove what nobody needs any more. Answered when that is done.
     CollectGarbage,
     /// Who holds the state?
@@ -43,6 +49,10 @@ pub(crate) enum Ask {
 pub(crate) enum Answer {
     /// The run was asked to end, and this is its state now.
     Cancelled(RunState),
+    /// The run was paused or resumed, and this is its state now.
+    Turned(RunState),
+    /// The new run.
+    Redriven(RunId),
     /// What was removed.
     Collected(Collected),
     /// The process that holds the state.

@@ -12,7 +12,7 @@ use flowstone_core::{Error, ErrorKind, Result};
 use flowstone_runtime::Engine;
 use tokio::runtime::{Builder, Runtime};
 
-use crate::args::{Cli, EngineArgs, GlobalArgs, OutputFormat, Verb};
+use crate::args::{BackfillVerb, Cli, EngineArgs, GlobalArgs, OutputFormat, Verb};
 use crate::exit::{Exit, Failure, OrUsage as _, USAGE, exit_code};
 use crate::output::Output;
 use crate::settings::Settings;
@@ -104,7 +104,10 @@ fn perform(
     let engine = match &cli.verb {
         Verb::Run(args) => &args.engine,
         Verb::Apply(args) => &args.engine,
-        Verb::Backfill(args) => &args.engine,
+        Verb::Backfill(args) => match &args.verb {
+            Some(BackfillVerb::Resume(args) | BackfillVerb::Redrive(args)) => &args.engine,
+            _ => &args.engine,
+        },
         Verb::Doctor(args) => args,
         _ => &none,
     };

@@ -11,7 +11,7 @@ pub(crate) enum Exit {
     Done,
     /// It did, and something that it tells about did not go well.
     Failed,
-    /// There is something to do.
+    /// There is something to do still.
     Pending,
     /// Somebody interrupted it.
     Interrupted,

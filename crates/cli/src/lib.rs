@@ -22,7 +22,7 @@
 //! |---|---|
 //! | 0 | done |
 //! | 1 | something failed |
-//! | 2 | `plan` found something to do |
+//! | 2 | `plan` found something to do, or a run was paused |
 //! | 64 | the command line, the configuration or what was asked for is not well formed |
 //! | 130 | interrupted |
 

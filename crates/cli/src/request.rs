@@ -3,7 +3,7 @@
 use flowstone_core::graph::{AssetGraph, NodeIx};
 use flowstone_core::partition::PartitionSelector;
 use flowstone_core::pipeline::Pipeline;
-use flowstone_core::plan::{RunConfig, RunRequest};
+use flowstone_core::plan::{Pace, RunConfig, RunRequest};
 use flowstone_core::selection::{Selected, Selection};
 use flowstone_core::{Error, ErrorKind, Result};
 use jiff::Timestamp;
@@ -62,6 +62,8 @@ pub(crate) fn request(
         force: how.force(),
         config,
         idempotency_key: None,
+        pace: Pace::default(),
+        redrive: None,
     })
 }
 

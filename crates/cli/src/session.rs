@@ -8,9 +8,9 @@ use std::time::{Duration, Instant};
 
 use flowstone_core::io::IoEnv;
 use flowstone_core::pipeline::Pipeline;
-use flowstone_core::plan::{RunRequest, SavedPlan};
-use flowstone_core::run::RunState;
-use flowstone_core::{Result, ResultExt as _};
+use flowstone_core::plan::{RunPlan, RunRequest, SavedPlan};
+use flowstone_core::run::{RunCounts, RunState};
+use flowstone_core::{Result, ResultExt as _, RunId};
 use flowstone_io_object::Object;
 use flowstone_runtime::{Engine, EngineOptions, RunHandle, RunReport};
 use flowstone_store::SqliteStore;
@@ -28,19 +28,26 @@ use crate::settings::Settings;
 pub(crate) const DATA_FOLDER: &str = "data";
 
 /// What is carried out.
+#[derive(Debug, Clone)]
 pub(crate) enum Work {
     /// What a request comes to now.
     Request(RunRequest),
     /// A plan that was made before.
     Saved(Box<SavedPlan>),
+    /// Let this run go on, which was paused.
+    Resume(RunId),
+    /// Run what this run did not bring to a good end.
+    Redrive(RunId),
 }
 
-/// How a request was carried out.
+/// How it was carried out.
 pub(crate) struct Carried {
     /// How the runs ended that an earlier process had left open.
     pub(crate) recovered: Vec<RunReport>,
-    /// How the request's own run ended; none when there was nothing to do, or somebody interrupted before it began.
+    /// How the run of the work ended; none when there was nothing to do, or somebody interrupted before it began.
     pub(crate) report: Option<RunReport>,
+    /// The run of the work and its steps, if somebody paused it.
+    pub(crate) paused: Option<(RunId, RunCounts)>,
     /// True when somebody interrupted.
     pub(crate) is_interrupted: bool,
 }
@@ -133,75 +140,150 @@ async fn drive(
     let mut carried = Carried {
         recovered: Vec::new(),
         report: None,
+        paused: None,
         is_interrupted: false,
     };
+    if let Work::Resume(run) = work {
+        engine.active(run).await?.resume().await?;
+    }
     for handle in engine.recovered() {
+        if matches!(work, Work::Resume(run) if run == handle.run_id()) {
+            continue;
+        }
+        if handle.progress().state == RunState::Paused {
+            out.say(format_args!("run {} is paused and stays so", handle.run_id()));
+            continue;
+        }
         out.say(format_args!(
             "run {} was left open by an earlier process: it goes on",
             handle.run_id()
         ));
-        let report = follow(out, handle, engine.recovered(), interrupts, grace).await?;
-        out.say(format_args!(
-            "run {} {} in {}",
-            report.run,
-            report.state,
-            duration(report.elapsed)
-        ));
-        if let Some(error) = &report.error {
-            out.say(format_args!("  {}", readable(&error.message)));
+        if let Watched::Ended(report) = follow(out, handle, engine.recovered(), interrupts, grace).await? {
+            tell_end(out, &report);
+            carried.recovered.push(report);
         }
-        carried.recovered.push(report);
     }
     if interrupts.heard() > 0 {
         carried.is_interrupted = true;
         return Ok(carried);
     }
-    let (plan, handle) = match work {
-        Work::Request(request) => {
-            let plan = engine.plan(&request).await?;
-            if plan.is_empty() {
-                return Ok(carried);
-            }
-            (plan, engine.submit(request).await?)
+    let Some(handle) = begin(out, engine, work).await? else {
+        return Ok(carried);
+    };
+    match follow(out, &handle, std::slice::from_ref(&handle), interrupts, grace).await? {
+        Watched::Ended(report) => {
+            carried.is_interrupted = interrupts.heard() > 0 && report.state == RunState::Cancelled;
+            carried.report = Some(report);
         }
+        Watched::Paused(counts) => carried.paused = Some((handle.run_id(), counts)),
+    }
+    finish_others(out, engine, interrupts, grace).await?;
+    Ok(carried)
+}
+
+/// Starts the run of the work; none when there is nothing to do.
+async fn begin(out: &Output, engine: &Engine, work: Work) -> Result<Option<RunHandle>> {
+    let request = match work {
+        Work::Request(request) => request,
+        Work::Redrive(run) => engine.redrive_request(run).await?,
+        Work::Resume(run) => return engine.active(run).await.map(Some),
         Work::Saved(saved) => {
             let plan = saved.plan().clone();
             if plan.is_empty() {
-                return Ok(carried);
+                return Ok(None);
             }
-            (plan, engine.apply(*saved).await?)
+            let handle = engine.apply(*saved).await?;
+            tell_start(out, &handle, &plan);
+            return Ok(Some(handle));
         }
     };
+    let plan = engine.plan(&request).await?;
+    if plan.is_empty() {
+        return Ok(None);
+    }
+    let handle = engine.submit(request).await?;
+    tell_start(out, &handle, &plan);
+    if handle.progress().state == RunState::Queued {
+        let open = engine.open_runs().await?;
+        for paused in open.iter().filter(|other| other.progress().state == RunState::Paused) {
+            out.say(format_args!(
+                "it waits for another run, and run {} is paused: `backfill resume` or `cancel` it from elsewhere",
+                paused.run_id()
+            ));
+        }
+    }
+    Ok(Some(handle))
+}
+
+/// Runs that somebody asked this process for meanwhile are its business too.
+async fn finish_others(
+    out: &Output,
+    engine: &Engine,
+    interrupts: &mut Interrupts,
+    grace: Duration,
+) -> std::result::Result<(), Failure> {
+    while interrupts.heard() == 0 {
+        let open = engine.open_runs().await?;
+        let Some(handle) = open.iter().find(|other| other.progress().state == RunState::Running) else {
+            return Ok(());
+        };
+        out.say(format_args!("run {} goes on here too", handle.run_id()));
+        if let Watched::Ended(report) = follow(out, handle, &open, interrupts, grace).await? {
+            tell_end(out, &report);
+        }
+    }
+    Ok(())
+}
+
+fn tell_start(out: &Output, handle: &RunHandle, plan: &RunPlan) {
     out.say(format_args!(
         "run {}: {} in {}",
         handle.run_id(),
         counted(plan.steps(), "step"),
         counted(plan.assets.len() as u64, "asset")
     ));
-    let report = follow(out, &handle, std::slice::from_ref(&handle), interrupts, grace).await?;
-    carried.is_interrupted = interrupts.heard() > 0 && report.state == RunState::Cancelled;
-    carried.report = Some(report);
-    Ok(carried)
 }
 
-/// Watches `handle` to its end. An interrupt cancels all of `open`.
+fn tell_end(out: &Output, report: &RunReport) {
+    out.say(format_args!(
+        "run {} {} in {}",
+        report.run,
+        report.state,
+        duration(report.elapsed)
+    ));
+    if let Some(error) = &report.error {
+        out.say(format_args!("  {}", readable(&error.message)));
+    }
+}
+
+/// What came of watching a run.
+enum Watched {
+    Ended(RunReport),
+    /// Somebody paused it, and nothing of it runs any more.
+    Paused(RunCounts),
+}
+
+/// Watches `handle` to its end, or until it rests. An interrupt cancels all of `open`.
 async fn follow(
     out: &Output,
     handle: &RunHandle,
     open: &[RunHandle],
     interrupts: &mut Interrupts,
     grace: Duration,
-) -> std::result::Result<RunReport, Failure> {
+) -> std::result::Result<Watched, Failure> {
     let mut meter = Meter::new(out, Instant::now());
     let mut progress = handle.watch();
     let mut is_watched = true;
     let ended = handle.wait();
     tokio::pin!(ended);
-    let report = loop {
+    let watched = loop {
         let now = *progress.borrow_and_update();
         meter.update(now, Instant::now());
+        if now.state == RunState::Paused && now.counts.running == 0 {
+            break Watched::Paused(now.counts);
+        }
         tokio::select! {
-            report = &mut ended => break report,
+            report = &mut ended => break Watched::Ended(report?),
             changed = progress.changed(), if is_watched => is_watched = changed.is_ok(),
             heard = interrupts.next() => {
                 if heard > 1 {
@@ -221,5 +303,5 @@ async fn follow(
         }
     };
     meter.finish();
-    Ok(report?)
+    Ok(watched)
 }

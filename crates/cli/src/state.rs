@@ -103,13 +103,13 @@ pub(crate) async fn rebuild(
     pipeline: &Pipeline,
     store: &dyn Store,
     known: &KnownAssets,
-    run: RunId,
+    row: &RunRow,
     plan: &RunPlan,
     now: Timestamp,
 ) -> Result<(RunMachine, Vec<RunEffect>)> {
-    let recorded = flowstone_runtime::recorded(store, run, plan).await?;
+    let recorded = flowstone_runtime::recorded(store, row, plan).await?;
     RunMachine::recover(
-        run,
+        row.run,
         plan,
         pipeline.graph(),
         &known.ids(pipeline.graph()),

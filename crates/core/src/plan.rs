@@ -5,10 +5,12 @@
 
 mod build;
 mod footprint;
+mod redrive;
 mod saved;
 
 use std::collections::BTreeMap;
 use std::fmt;
+use std::num::NonZeroU32;
 use std::sync::Arc;
 
 use jiff::Timestamp;
@@ -20,6 +22,7 @@ use crate::{AssetId, AssetKey, CodeVersion, Error, ErrorKind, Result};
 
 pub use build::{Planner, made_by, planned_code_version};
 pub use footprint::Footprint;
+pub use redrive::Redrive;
 pub use saved::SavedPlan;
 
 /// What somebody asks for.
@@ -37,6 +40,19 @@ pub struct RunRequest {
     pub config: RunConfig,
     /// Two requests with one key are one run.
     pub idempotency_key: Option<String>,
+    /// How it shares the workers with other runs.
+    pub pace: Pace,
+    /// Set when it is asked for what another run did not bring to a good end.
+    pub redrive: Option<Redrive>,
+}
+
+/// How a run shares the workers with others.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Pace {
+    /// How many of its steps may run at once; as many as there are workers unless given.
+    pub concurrency: Option<NonZeroU32>,
+    /// Runs of a higher priority get workers first; those of equal priority take turns.
+    pub priority: i32,
 }
 
 /// What is made although it is current.

@@ -12,12 +12,14 @@ mod recover;
 mod state;
 mod steps;
 mod suspects;
+mod turns;
 
 pub use chunk::{ChunkId, ChunkWork, StepEnd, StepEnded};
 pub use machine::{RunEffect, RunEvent, RunMachine};
 pub use recover::Recorded;
 pub use state::{RunCounts, RunState, StepState};
 pub use steps::StepSets;
+pub use turns::{PASSED_OVER_MAX, Turns};
 
 /// How often a step may kill its process before it is quarantined.
 pub const CRASHES_MAX: u32 = 3;

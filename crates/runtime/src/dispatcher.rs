@@ -1,13 +1,14 @@
-//! Hands free workers to runs that have ready work, in the order in which they asked.
+//! Hands free workers to runs that have ready work; whose turn it is, core says.
 //!
 //! A slot is a worker. Whoever holds it may give it one chunk after the other; dropping it brings it back, so that no
 //! slot outlives its holder. What runs on it is not decided here.
 
-use std::collections::VecDeque;
-use std::sync::Arc;
+use std::collections::HashMap;
 use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 
+use flowstone_core::run::Turns;
 use flowstone_core::{Result, RunId};
 use ractor::{Actor, ActorProcessingErr, ActorRef};
 use tokio::sync::mpsc;
@@ -20,6 +21,7 @@ pub(crate) enum DispatcherMessage {
     /// A run could use so many more workers.
     Want {
         run: RunId,
+        priority: i32,
         actor: ActorRef<RunMessage>,
         count: usize,
     },
@@ -81,8 +83,21 @@ pub(crate) struct DispatcherHandle {
     pub(crate) actor: ActorRef<DispatcherMessage>,
     /// How many workers there are.
     pub(crate) workers: usize,
-    /// How many runs wait for a worker.
-    waiting_runs: Arc<AtomicUsize>,
+    waiting: Arc<Waiting>,
+}
+
+/// The runs that wait for a worker; a worker looks here before it goes on with its run.
+#[derive(Default)]
+struct Waiting {
+    turns: Mutex<Turns>,
+    /// How many they are, to be asked without the lock.
+    runs: AtomicUsize,
+}
+
+impl Waiting {
+    fn turns(&self) -> MutexGuard<'_, Turns> {
+        self.turns.lock().unwrap_or_else(PoisonError::into_inner)
+    }
 }
 
 impl DispatcherHandle {
@@ -92,24 +107,24 @@ impl DispatcherHandle {
         workers: usize,
         stop_wait_max: Duration,
     ) -> Result<(Self, JoinHandle<()>), ractor::SpawnErr> {
-        let waiting_runs = Arc::new(AtomicUsize::new(0));
+        let waiting = Arc::new(Waiting::default());
         let arguments = DispatcherArguments {
             workers,
-            waiting_runs: Arc::clone(&waiting_runs),
+            waiting: Arc::clone(&waiting),
             stop_wait_max,
         };
         let (actor, task) = Actor::spawn_linked(None, Dispatcher, arguments, supervisor.clone()).await?;
         let handle = Self {
             actor,
             workers,
-            waiting_runs,
+            waiting,
         };
         Ok((handle, task))
     }
 
-    /// True when a run waits for a worker, besides the one that asks if it waits itself.
-    pub(crate) fn is_contended(&self, asker_waits: bool) -> bool {
-        self.waiting_runs.load(Ordering::Relaxed) > usize::from(asker_waits)
+    /// Whether a run may keep a worker for another chunk, and need not let it go to one that waits.
+    pub(crate) fn may_keep(&self, run: RunId, priority: i32) -> bool {
+        self.waiting.runs.load(Ordering::Relaxed) == 0 || self.waiting.turns().keeps(run, priority)
     }
 }
 
@@ -117,15 +132,16 @@ pub(crate) struct Dispatcher;
 
 pub(crate) struct DispatcherArguments {
     workers: usize,
-    waiting_runs: Arc<AtomicUsize>,
+    waiting: Arc<Waiting>,
     /// How long a stop waits for workers.
     stop_wait_max: Duration,
 }
 
 pub(crate) struct DispatcherState {
     free: Vec<Worker>,
-    wanted: VecDeque<(RunId, ActorRef<RunMessage>, usize)>,
-    waiting_runs: Arc<AtomicUsize>,
+    waiting: Arc<Waiting>,
+    /// The actors of the runs that wait.
+    actors: HashMap<RunId, ActorRef<RunMessage>>,
     /// The workers that were not given up, so that a stop can wait until they are gone.
     hired: Vec<(Arc<AtomicBool>, JoinHandle<()>)>,
     stop_wait_max: Duration,
@@ -141,14 +157,14 @@ impl Actor for Dispatcher {
         _: ActorRef<DispatcherMessage>,
         DispatcherArguments {
             workers,
-            waiting_runs,
+            waiting,
             stop_wait_max,
         }: DispatcherArguments,
     ) -> Result<DispatcherState, ActorProcessingErr> {
         let mut state = DispatcherState {
             free: Vec::with_capacity(workers),
-            wanted: VecDeque::new(),
-            waiting_runs,
+            waiting,
+            actors: HashMap::new(),
             hired: Vec::with_capacity(workers),
             stop_wait_max,
         };
@@ -163,21 +179,28 @@ impl Actor for Dispatcher {
         state: &mut DispatcherState,
     ) -> Result<(), ActorProcessingErr> {
         match message {
-            DispatcherMessage::Want { run, actor, count } => {
-                match state.wanted.iter_mut().find(|(waiting, ..)| *waiting == run) {
-                    Some((.., wanted)) => *wanted += count,
-                    None => state.wanted.push_back((run, actor, count)),
-                }
+            DispatcherMessage::Want {
+                run,
+                priority,
+                actor,
+                count,
+            } => {
+                state.waiting.turns().want(run, priority, count);
+                state.actors.insert(run, actor);
             }
             DispatcherMessage::Free(worker) => state.free.push(worker),
             DispatcherMessage::Replace => {
                 state.hired.retain(|(given_up, _)| !given_up.load(Ordering::Acquire));
                 state.hire();
             }
-            DispatcherMessage::Forget(run) => state.wanted.retain(|(waiting, ..)| *waiting != run),
+            DispatcherMessage::Forget(run) => {
+                state.waiting.turns().forget(run);
+                state.actors.remove(&run);
+            }
         }
         state.hand_out(&myself);
-        state.waiting_runs.store(state.wanted.len(), Ordering::Relaxed);
+        let waiting = state.waiting.turns().len();
+        state.waiting.runs.store(waiting, Ordering::Relaxed);
         Ok(())
     }
 
@@ -204,18 +227,24 @@ impl DispatcherState {
         self.free.push(Worker { orders, given_up });
     }
 
-    /// One worker to each waiting run in turn, while there are any.
+    /// Free workers to the runs whose turn it is.
     fn hand_out(&mut self, home: &ActorRef<DispatcherMessage>) {
-        while !self.wanted.is_empty() {
-            let Some(worker) = self.free.pop() else { return };
-            let (run, actor, count) = self.wanted.pop_front().expect("somebody waits");
+        while !self.free.is_empty() {
+            let Some(run) = self.waiting.turns().serve() else {
+                return;
+            };
+            let Some(actor) = self.actors.get(&run) else {
+                self.waiting.turns().forget(run);
+                continue;
+            };
             let slot = Slot {
-                worker: Some(worker),
+                worker: self.free.pop(),
                 home: home.clone(),
             };
             // A run that is gone drops the slot with the message, which brings it back.
-            if actor.cast(RunMessage::Granted(slot)).is_ok() && count > 1 {
-                self.wanted.push_back((run, actor, count - 1));
+            if actor.cast(RunMessage::Granted(slot)).is_err() {
+                self.waiting.turns().forget(run);
+                self.actors.remove(&run);
             }
         }
     }

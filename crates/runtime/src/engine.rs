@@ -8,8 +8,9 @@ use flowstone_core::clock::{Clock, SystemClock};
 use flowstone_core::io::{IoEnv, IoFactory, IoManager};
 use flowstone_core::memory::MemoryIoFactory;
 use flowstone_core::pipeline::Pipeline;
-use flowstone_core::plan::{RunPlan, RunRequest, SavedPlan};
+use flowstone_core::plan::{Redrive, RunPlan, RunRequest, SavedPlan};
 use flowstone_core::retention::Retention;
+use flowstone_core::run::RunMachine;
 use flowstone_core::store::Store;
 use flowstone_core::{AssetId, AssetKey, AssetValue, Error, ErrorKind, Result, ResultExt, RunId, TypeInfo};
 use jiff::Timestamp;
@@ -22,6 +23,7 @@ use crate::dispatcher::DispatcherHandle;
 use crate::handle::{FailedStep, RunHandle, RunReport};
 use crate::ledger::LedgerHandle;
 use crate::planning::plan_with;
+use crate::recorded::recorded;
 use crate::supervisor::{Supervisor, SupervisorArguments, SupervisorMessage};
 use crate::upkeep::{Garbage, Upkeep, check_retention};
 
@@ -252,6 +254,60 @@ impl Engine {
     /// As [`submit`](Self::submit) and [`RunHandle::wait`]. A run with failed steps is not an error: the report says so.
     pub async fn run(&self, request: RunRequest) -> Result<RunReport> {
         self.submit(request).await?.wait().await
+    }
+
+    /// Starts a run of what `run` did not bring to a good end: its steps that failed, were stopped by a failure,
+    /// quarantined or cancelled. What ended stays as it is; the new run makes what is not current by now, on the versions
+    /// that its inputs have now.
+    ///
+    /// # Errors
+    /// `NotFound` for a run that is not kept; `Conflict` for one that goes on, that left nothing, or (with code
+    /// `code_changed`) that other code planned; as [`submit`](Self::submit).
+    pub async fn redrive(&self, run: RunId) -> Result<RunHandle> {
+        let request = self.redrive_request(run).await?;
+        self.submit(request).await
+    }
+
+    /// What [`redrive`](Self::redrive) asks for.
+    ///
+    /// # Errors
+    /// As [`redrive`](Self::redrive).
+    pub async fn redrive_request(&self, run: RunId) -> Result<RunRequest> {
+        let request = self.left_of(run).await;
+        request.map_err(|error| error.during("redrive run").about(run))
+    }
+
+    async fn left_of(&self, run: RunId) -> Result<RunRequest> {
+        let store = &*self.shared.store;
+        let row = store.run(run).await?;
+        let row = row
+            .ok_or_else(|| Error::new(ErrorKind::NotFound, "it never was, or is no longer kept").code("run_unknown"))?;
+        if !row.state.is_terminal() {
+            return Err(Error::new(ErrorKind::Conflict, format!("it is {}", row.state))
+                .code("run_open")
+                .fix("wait until it has ended, or cancel it first"));
+        }
+        let request = RunRequest::decode(&row.request)?;
+        let Some(plan) = &row.plan else {
+            // It ended before its turn came.
+            return Ok(RunRequest {
+                idempotency_key: None,
+                ..request
+            });
+        };
+        let plan = RunPlan::decode(plan)?;
+        let recorded = recorded(store, &row, &plan).await?;
+        let (graph, now) = (self.pipeline().graph(), self.shared.clock.now());
+        let (ended, _) = RunMachine::recover(run, &plan, graph, &self.shared.ids, &recorded, now)?;
+        Redrive::request(&request, &ended)
+    }
+
+    /// The handles of all runs that have not ended, in no order.
+    ///
+    /// # Errors
+    /// `Cancelled` when the engine has stopped.
+    pub async fn open_runs(&self) -> Result<Vec<RunHandle>> {
+        self.call(|answer| SupervisorMessage::OpenRuns { answer }).await
     }
 
     /// The handle of a run that has not ended.

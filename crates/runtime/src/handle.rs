@@ -90,6 +90,30 @@ impl RunHandle {
         answered.await.unwrap_or_else(|_| self.ended_or(gone()))
     }
 
+    /// Lets the run wait: what runs ends, and nothing more is started until it is resumed, whatever happens to this
+    /// process meanwhile. Returns when that is on disk. It keeps what it holds: runs that it would disturb wait, too.
+    ///
+    /// # Errors
+    /// `Conflict` when it has ended or is being cancelled; what the store says; `Cancelled` when the engine is gone.
+    pub async fn pause(&self) -> Result<()> {
+        self.turn_to(RunState::Paused).await
+    }
+
+    /// Lets a paused run go on; returns when that is on disk.
+    ///
+    /// # Errors
+    /// As [`pause`](Self::pause).
+    pub async fn resume(&self) -> Result<()> {
+        self.turn_to(RunState::Running).await
+    }
+
+    async fn turn_to(&self, next: RunState) -> Result<()> {
+        let (answer, answered) = oneshot::channel();
+        let run = self.run;
+        drop(self.supervisor.cast(SupervisorMessage::TurnTo { run, next, answer }));
+        answered.await.unwrap_or_else(|_| Err(gone()))
+    }
+
     /// Waits until the run has ended and that is on disk.
     ///
     /// # Errors

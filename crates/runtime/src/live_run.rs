@@ -9,6 +9,7 @@ use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, OnceLock, PoisonError, Weak};
 use std::time::{Duration, Instant};
 
+use flowstone_core::plan::Pace;
 use flowstone_core::run::{ChunkId, ChunkWork, RunEffect, RunEvent, RunMachine, RunState, StepEnded};
 use flowstone_core::store::Record;
 use flowstone_core::{Error, ErrorKind, Fence, Result, RunId};
@@ -35,8 +36,11 @@ pub(crate) struct LiveRun {
     /// The supervisor's: watchers hear when it lets the run go, even while code of the run still hangs.
     progress: Weak<watch::Sender<RunProgress>>,
     actor: OnceLock<ActorRef<RunMessage>>,
-    /// True while this run itself waits for more workers.
-    is_waiting: AtomicBool,
+    pub(crate) priority: i32,
+    /// How many of its chunks may be in flight, so also how many of its steps.
+    in_flight_max: usize,
+    /// True while steps that have not started are to be given back.
+    holds_back: AtomicBool,
     core: Mutex<Core>,
 }
 
@@ -94,9 +98,13 @@ impl LiveRun {
         machine: RunMachine,
         lanes: Vec<Arc<LaneScope>>,
         shared: Arc<Shared>,
+        pace: Pace,
         progress: &Arc<watch::Sender<RunProgress>>,
     ) -> Self {
         let run = machine.run();
+        let workers = shared.dispatcher.workers;
+        let asked = pace.concurrency.map_or(workers, |asked| asked.get() as usize);
+        let holds_back = AtomicBool::new(machine.state() == RunState::Paused);
         let core = Core {
             machine,
             running: HashMap::new(),
@@ -111,7 +119,9 @@ impl LiveRun {
             shared,
             progress: Arc::downgrade(progress),
             actor: OnceLock::new(),
-            is_waiting: AtomicBool::new(false),
+            priority: pace.priority,
+            in_flight_max: asked.min(workers),
+            holds_back,
             core: Mutex::new(core),
         }
     }
@@ -184,12 +194,9 @@ impl LiveRun {
             let effects = self.decide(&mut core, event)?;
             records = self.perform_but_commit(&mut core, effects);
         }
-        let may_go_on = is_first
-            || !self
-                .shared
-                .dispatcher
-                .is_contended(self.is_waiting.load(Ordering::Relaxed));
-        let claimed = if may_go_on && core.stage == Stage::Going && !core.machine.is_over() {
+        let may_go_on = is_first || self.shared.dispatcher.may_keep(self.run, self.priority);
+        let has_room = core.running.len() < self.in_flight_max;
+        let claimed = if may_go_on && has_room && core.stage == Stage::Going && !core.machine.is_over() {
             self.claim(&mut core, &mut records, given_up)
         } else {
             None
@@ -218,7 +225,7 @@ impl LiveRun {
 
     fn claim(&self, core: &mut Core, records: &mut Vec<Record>, given_up: &Arc<AtomicBool>) -> Option<Claimed> {
         let event = RunEvent::SlotFree {
-            workers: self.shared.dispatcher.workers,
+            workers: self.in_flight_max,
         };
         let mut claimed = None;
         for effect in self.decide(core, event)? {
@@ -319,7 +326,7 @@ impl LiveRun {
 
     /// Lets the actor ask for workers when there is more to do than those here can take.
     fn nudge(&self, core: &mut Core) {
-        let has_more = core.running.len() < self.shared.dispatcher.workers;
+        let has_more = core.running.len() < self.in_flight_max;
         if has_more && !core.has_nudged && core.stage == Stage::Going && core.machine.wants(1) > 0 {
             core.has_nudged = true;
             self.tell(core, RunMessage::NeedWorkers);
@@ -330,18 +337,48 @@ impl LiveRun {
     pub(crate) fn wants(&self) -> usize {
         let mut core = self.core();
         core.has_nudged = false;
-        let workers = self.shared.dispatcher.workers;
+        let most = self.in_flight_max;
         if core.stage != Stage::Going {
             return 0;
         }
-        core.machine
-            .wants(workers)
-            .min(workers.saturating_sub(core.running.len()))
+        core.machine.wants(most).min(most.saturating_sub(core.running.len()))
     }
 
-    /// Notes whether this run waits for more workers.
-    pub(crate) fn set_waiting(&self, is_waiting: bool) {
-        self.is_waiting.store(is_waiting, Ordering::Relaxed);
+    /// True while steps that have not started are to be given back.
+    pub(crate) fn holds_back(&self) -> bool {
+        self.holds_back.load(Ordering::Relaxed)
+    }
+
+    /// Pauses the run, or resumes it; the receiver hears when that is on disk. Steps in flight end by themselves.
+    pub(crate) async fn turn_to(&self, next: RunState, answer: oneshot::Sender<Result<()>>) {
+        let Ok(permit) = self.shared.ledger.permit().await else {
+            drop(answer.send(Err(self.shared.ledger.closed())));
+            return;
+        };
+        let mut core = self.core();
+        let state = core.machine.state();
+        if state.is_terminal() || state == RunState::Cancelling {
+            let ending = Error::new(ErrorKind::Conflict, format!("it is {state}")).code("run_ending");
+            drop(answer.send(Err(ending)));
+            return;
+        }
+        let event = match next {
+            RunState::Paused => RunEvent::PauseAsked,
+            _ => RunEvent::ResumeAsked,
+        };
+        let records = match self.decide(&mut core, event) {
+            Some(effects) => self.perform_but_commit(&mut core, effects),
+            None => Vec::new(),
+        };
+        let state = core.machine.state();
+        self.holds_back.store(state == RunState::Paused, Ordering::Relaxed);
+        permit.send(Entry {
+            records,
+            run: self.actor.get().cloned(),
+            receipt: Receipt::Once(answer),
+        });
+        let counts = core.machine.counts();
+        self.show(RunProgress { state, counts });
     }
 
     /// Asks for the end of the run; the receiver hears when that is on disk.
@@ -411,7 +448,9 @@ impl LiveRun {
     /// Lets watchers see where the run is; not more often than needed, since counting takes time.
     fn publish(&self, core: &mut Core) {
         // Watchers must not take a run for ended before its end is on disk.
-        if core.published_at.elapsed() >= PROGRESS_AFTER && !core.machine.is_over() {
+        let has_come_to_rest = core.machine.state() == RunState::Paused && core.running.is_empty();
+        let is_time = has_come_to_rest || core.published_at.elapsed() >= PROGRESS_AFTER;
+        if is_time && !core.machine.is_over() {
             core.published_at = Instant::now();
             self.show(RunProgress {
                 state: core.machine.state(),

@@ -42,6 +42,8 @@ pub(crate) enum RunMessage {
     LookAtDeadlinesAfter(Duration),
     /// Deadlines are to be looked at.
     LookAtDeadlines,
+    /// Somebody asks for the run to be in this state, paused or running; answered once that is on disk.
+    TurnTo(RunState, oneshot::Sender<Result<()>>),
     /// Somebody asks for the run to end; answered once that is on disk.
     Cancel(oneshot::Sender<Result<()>>),
     /// What was asked to end had its time: workers that still do not are given up.
@@ -129,6 +131,7 @@ impl Actor for RunActor {
                     .set(wait.max(LOOKS_APART), &myself, || RunMessage::LookAtDeadlines);
             }
             RunMessage::LookAtDeadlines => state.look_at_deadlines(&myself).await,
+            RunMessage::TurnTo(next, answer) => live.turn_to(next, answer).await,
             RunMessage::Cancel(answer) => {
                 live.cancel(answer).await;
                 myself.send_after(2 * live.shared.cancel_grace, || RunMessage::GraceOver);
@@ -185,6 +188,7 @@ impl RunActorState {
             let count = useful - self.asked;
             let want = DispatcherMessage::Want {
                 run: self.live.run,
+                priority: self.live.priority,
                 actor: myself.clone(),
                 count,
             };
@@ -192,7 +196,6 @@ impl RunActorState {
                 self.asked += count;
             }
         }
-        self.live.set_waiting(self.asked > 0);
     }
 
     /// Takes a chunk from its worker; another takes the worker's place.

@@ -8,7 +8,7 @@ use std::sync::Arc;
 
 use flowstone_core::io::IoManager;
 use flowstone_core::pipeline::Pipeline;
-use flowstone_core::plan::{Footprint, RunPlan, RunRequest, SavedPlan};
+use flowstone_core::plan::{Footprint, Pace, RunPlan, RunRequest, SavedPlan};
 use flowstone_core::run::{RunCounts, RunEffect, RunMachine, RunState, StepState};
 use flowstone_core::store::{Record, RunRow, Store};
 use flowstone_core::{AssetId, Error, ErrorKind, ErrorRecord, Result, RunId};
@@ -44,6 +44,15 @@ pub(crate) enum SupervisorMessage {
     Find {
         run: RunId,
         answer: RpcReplyPort<Result<RunHandle>>,
+    },
+    OpenRuns {
+        answer: RpcReplyPort<Result<Vec<RunHandle>>>,
+    },
+    /// Paused or running.
+    TurnTo {
+        run: RunId,
+        next: RunState,
+        answer: oneshot::Sender<Result<()>>,
     },
     Cancel {
         run: RunId,
@@ -83,6 +92,7 @@ struct Active {
 struct Beginning {
     machine: RunMachine,
     plan: RunPlan,
+    pace: Pace,
     /// What was decided before there was anybody to perform it.
     first: Vec<RunEffect>,
     progress: Progress,
@@ -168,12 +178,21 @@ impl Actor for Supervisor {
             }
             SupervisorMessage::Find { run, answer } => {
                 let found = state.find(run);
-                drop(answer.send(found.ok_or_else(|| {
-                    Error::new(ErrorKind::NotFound, format!("no open run has the id {run}")).code("run_not_open")
-                })));
+                drop(answer.send(found.ok_or_else(|| not_open(run))));
             }
             SupervisorMessage::Cancel { run, answer } => {
                 state.cancel(run, answer).await;
+                state.admit().await;
+            }
+            SupervisorMessage::OpenRuns { answer } => {
+                let active = state.active.iter().map(|(run, active)| (*run, &active.progress));
+                let waiting = state.waiting.iter().map(|waiting| (waiting.run, &waiting.progress));
+                let open = active.chain(waiting);
+                let handles = open.map(|(run, progress)| state.handle_of(run, progress)).collect();
+                drop(answer.send(Ok(handles)));
+            }
+            SupervisorMessage::TurnTo { run, next, answer } => {
+                state.turn_to(run, next, answer).await;
                 state.admit().await;
             }
             SupervisorMessage::Recover { answer } => {
@@ -248,6 +267,7 @@ impl SupervisorState {
         let Beginning {
             machine,
             plan,
+            pace,
             first,
             progress,
             restarts,
@@ -258,7 +278,7 @@ impl SupervisorState {
         for (lane, (_, steps)) in lanes.iter().zip(machine.assets()) {
             lane.outputs.add_recovered(steps.get(StepState::Succeeded));
         }
-        let live = LiveRun::new(machine, lanes, Arc::clone(&self.shared), &progress);
+        let live = LiveRun::new(machine, lanes, Arc::clone(&self.shared), pace, &progress);
         let arguments = RunArguments { live, first };
         let started = Actor::spawn_linked(None, RunActor, arguments, self.myself.get_cell()).await;
         let (actor, task) = started.map_err(|error| {
@@ -324,6 +344,18 @@ impl SupervisorState {
         drop(answer.send(verdict));
     }
 
+    async fn turn_to(&mut self, run: RunId, next: RunState, answer: oneshot::Sender<Result<()>>) {
+        if let Some(active) = self.active.get(&run) {
+            drop(active.actor.cast(RunMessage::TurnTo(next, answer)));
+            return;
+        }
+        let verdict = match self.waiting.iter().position(|waiting| waiting.run == run) {
+            Some(place) => self.turn_waiting(place, next == RunState::Paused).await,
+            None => Err(not_open(run)),
+        };
+        drop(answer.send(verdict));
+    }
+
     async fn finish_draining(&mut self) {
         if self.active.is_empty()
             && let Some(answer) = self.draining.take()
@@ -357,6 +389,10 @@ impl SupervisorState {
             shared: Arc::clone(&self.shared),
         }
     }
+}
+
+fn not_open(run: RunId) -> Error {
+    Error::new(ErrorKind::NotFound, format!("no open run has the id {run}")).code("run_not_open")
 }
 
 fn progress_of(state: RunState, counts: RunCounts) -> Progress {

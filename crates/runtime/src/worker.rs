@@ -146,7 +146,7 @@ impl Chunk<'_> {
         let mut reported = Instant::now();
         let mut left = self.work.steps.len();
         for partition in self.work.steps.iter() {
-            if self.running.cancel.is_cancelled() {
+            if self.running.cancel.is_cancelled() || self.live.holds_back() {
                 break;
             }
             if cancel.is_cancelled() {

@@ -46,7 +46,7 @@ pub(crate) async fn ask(state_dir: &Path, ask: &Ask) -> Result<Option<Answer>> {
     };
     let wait_max = match ask {
         Ask::CollectGarbage => WORK_WAIT_MAX,
-        Ask::Cancel(_) | Ask::Who => ANSWER_WAIT_MAX,
+        _ => ANSWER_WAIT_MAX,
     };
     match timeout(wait_max, asked).await {
         Err(_) => Err(failed("it did not answer in time".to_owned())),

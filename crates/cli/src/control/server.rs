@@ -164,6 +164,17 @@ async fn perform(engine: &Engine, ask: Ask) -> Result<Answer> {
             handle.cancel().await?;
             Ok(Answer::Cancelled(handle.progress().state))
         }
+        Ask::Pause(run) => {
+            let handle = engine.active(run).await?;
+            handle.pause().await?;
+            Ok(Answer::Turned(handle.progress().state))
+        }
+        Ask::Resume(run) => {
+            let handle = engine.active(run).await?;
+            handle.resume().await?;
+            Ok(Answer::Turned(handle.progress().state))
+        }
+        Ask::Redrive(run) => Ok(Answer::Redriven(engine.redrive(run).await?.run_id())),
         Ask::CollectGarbage => Ok(Answer::Collected(engine.collect_garbage(false).await?.into())),
         Ask::Who => Err(Error::new(ErrorKind::Internal, "who holds the state is no work")),
     }

@@ -25,7 +25,7 @@ struct Cancelled {
     state: RunState,
 }
 
-pub(super) async fn perform(context: &Context, args: &OneRunArgs) -> Result<Exit, Failure> {
+pub(in crate::verbs) async fn perform(context: &Context, args: &OneRunArgs) -> Result<Exit, Failure> {
     let dir = context.state_dir();
     let store = state::read_existing(dir).await?;
     let run = state::find_run(&*store, &args.run).await?.run;

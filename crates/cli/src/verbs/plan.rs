@@ -7,7 +7,7 @@ use std::path::Path;
 
 use flowstone_core::memory::MemoryStore;
 use flowstone_core::pipeline::Pipeline;
-use flowstone_core::plan::{Reason, RunPlan, SavedPlan};
+use flowstone_core::plan::{Reason, RunPlan, RunRequest, SavedPlan};
 use jiff::Timestamp;
 use serde::Serialize;
 
@@ -46,13 +46,24 @@ pub(super) async fn perform(context: &Context, args: &PlanArgs) -> Result<Exit, 
     let now = Timestamp::now();
     let asked = &args.request;
     let request = request(&pipeline, &asked.selection, &asked.partitions, &asked.how, now).or_usage()?;
+    tell(context, &pipeline, request, args.save.as_deref()).await
+}
+
+/// Tells what `request` would do now, and saves it if asked to; `backfill --preview` does the same.
+pub(super) async fn tell(
+    context: &Context,
+    pipeline: &Pipeline,
+    request: RunRequest,
+    save_to: Option<&Path>,
+) -> Result<Exit, Failure> {
+    let now = Timestamp::now();
     let plan = match state::read(context.state_dir()).await? {
-        Some(store) => flowstone_runtime::plan(&pipeline, &*store, &request, now).await?,
-        None => flowstone_runtime::plan(&pipeline, &MemoryStore::default(), &request, now).await?,
+        Some(store) => flowstone_runtime::plan(pipeline, &*store, &request, now).await?,
+        None => flowstone_runtime::plan(pipeline, &MemoryStore::default(), &request, now).await?,
     };
     let exit = if plan.is_empty() { Exit::Done } else { Exit::Pending };
-    let planned = describe(&pipeline, &plan);
-    if let Some(file) = &args.save {
+    let planned = describe(pipeline, &plan);
+    if let Some(file) = save_to {
         let saved = SavedPlan::new(pipeline.name(), pipeline.graph(), request, plan)?;
         save(file, &saved.encode()?).map_err(|error| error.during("save the plan to").about(file.display()))?;
         context.out.say(format_args!(

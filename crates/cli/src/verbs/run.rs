@@ -40,6 +40,7 @@ enum Outcome {
     Succeeded,
     Failed,
     Cancelled,
+    Paused,
     Interrupted,
 }
 
@@ -61,7 +62,7 @@ struct Recovered {
 pub(super) async fn perform(context: &Context, args: &RunArgs) -> Result<Exit, Failure> {
     let pipeline = context.pipeline()?;
     let asked = &args.request;
-    let request = request(
+    let mut request = request(
         &pipeline,
         &asked.selection,
         &asked.partitions,
@@ -69,6 +70,7 @@ pub(super) async fn perform(context: &Context, args: &RunArgs) -> Result<Exit, F
         Timestamp::now(),
     )
     .or_usage()?;
+    request.pace = args.pace.pace();
     carry_out_and_tell(context, pipeline, "run", Work::Request(request)).await
 }
 
@@ -80,14 +82,19 @@ pub(super) async fn carry_out_and_tell(
     work: Work,
 ) -> Result<Exit, Failure> {
     let carried = carry_out(context, pipeline, verb, work).await?;
-    let outcome = outcome(&carried);
-    let ran = describe(&carried, outcome);
+    tell_how_it_went(context, &carried)
+}
+
+pub(super) fn tell_how_it_went(context: &Context, carried: &Carried) -> Result<Exit, Failure> {
+    let outcome = outcome(carried);
+    let ran = describe(carried, outcome);
     context
         .out
-        .data("flowstone.run/1", &ran, |_| show(context, &carried, outcome))?;
+        .data("flowstone.run/1", &ran, |_| show(context, carried, outcome))?;
     Ok(match outcome {
         Outcome::NothingToDo | Outcome::Succeeded => Exit::Done,
         Outcome::Failed | Outcome::Cancelled => Exit::Failed,
+        Outcome::Paused => Exit::Pending,
         Outcome::Interrupted => Exit::Interrupted,
     })
 }
@@ -95,11 +102,12 @@ pub(super) async fn carry_out_and_tell(
 fn outcome(carried: &Carried) -> Outcome {
     match &carried.report {
         _ if carried.is_interrupted => Outcome::Interrupted,
+        None if carried.paused.is_some() => Outcome::Paused,
         None => Outcome::NothingToDo,
         Some(report) => match report.state {
             RunState::Succeeded => Outcome::Succeeded,
             RunState::Cancelled | RunState::Cancelling => Outcome::Cancelled,
-            RunState::Failed | RunState::Queued | RunState::Running => Outcome::Failed,
+            RunState::Failed | RunState::Queued | RunState::Running | RunState::Paused => Outcome::Failed,
         },
     }
 }
@@ -110,8 +118,11 @@ fn describe(carried: &Carried, outcome: Outcome) -> Ran<'_> {
     let recovered = carried.recovered.iter();
     Ran {
         outcome,
-        run: report.map(|report| report.run),
-        counts: report.map(|report| report.counts).unwrap_or_default(),
+        run: report.map(|report| report.run).or(carried.paused.map(|(run, _)| run)),
+        counts: report
+            .map(|report| report.counts)
+            .or(carried.paused.map(|(_, counts)| counts))
+            .unwrap_or_default(),
         elapsed_ms: report.map_or(0, |report| {
             u64::try_from(report.elapsed.as_millis()).unwrap_or(u64::MAX)
         }),
@@ -147,6 +158,14 @@ fn failed(step: &FailedStep) -> Failed<'_> {
 fn show(context: &Context, carried: &Carried, outcome: Outcome) -> String {
     match (&carried.report, outcome) {
         (Some(report), _) => show_report(report, &context.program),
+        (None, Outcome::Paused) => match carried.paused {
+            Some((run, counts)) => format!(
+                "run {run} is paused: {}\n  `{program} backfill resume {run}` lets it go on",
+                tell(&counts),
+                program = context.program
+            ),
+            None => "a run is paused".to_owned(),
+        },
         (None, Outcome::Interrupted) => "interrupted before the run began; nothing of it was stored".to_owned(),
         (None, _) => "nothing to do: everything that was asked for is current".to_owned(),
     }

@@ -2,7 +2,7 @@
 
 use flowstone_core::partition::PartitionSelector;
 use flowstone_core::pipeline::Pipeline;
-use flowstone_core::plan::{Force, RunPlan, RunRequest};
+use flowstone_core::plan::{Force, Pace, RunPlan, RunRequest};
 use flowstone_core::run::{RunCounts, RunState, StepSets};
 use flowstone_core::store::{ChunkRow, RunRow, StepFailure, Store};
 use flowstone_core::{AssetId, Result, RunId};
@@ -31,6 +31,8 @@ struct Shown<'a> {
     created_at: Timestamp,
     moved_at: Timestamp,
     elapsed_ms: Option<u64>,
+    /// The run of which it makes what was left.
+    redrive_of: Option<RunId>,
     request: Option<Request>,
     counts: RunCounts,
     assets: Vec<Steps>,
@@ -46,12 +48,23 @@ struct Request {
     partitions: PartitionSelector,
     force: Force,
     config: serde_json::Value,
+    pace: Pace,
 }
 
 #[derive(Serialize)]
-struct Steps {
+pub(super) struct Steps {
     asset: String,
     counts: RunCounts,
+}
+
+impl Steps {
+    #[cfg(test)]
+    pub(super) fn of(asset: &str, counts: RunCounts) -> Self {
+        Self {
+            asset: asset.to_owned(),
+            counts,
+        }
+    }
 }
 
 #[derive(Serialize)]
@@ -72,26 +85,20 @@ pub(super) async fn perform(context: &Context, args: &OneRunArgs) -> std::result
     let row = state::find_run(&*store, &args.run).await?;
     let known = KnownAssets::read(&*store).await?;
     let failures = store.failures(row.run).await?;
-    let assets = match &row.plan {
-        Some(plan) => {
-            steps(
-                pipeline.as_ref(),
-                &*store,
-                &known,
-                &row,
-                &RunPlan::decode(plan)?,
-                &failures,
-            )
-            .await?
-        }
-        None => Vec::new(),
-    };
+    let assets = steps_of(pipeline.as_ref(), &*store, &row).await?;
     let shown = describe(&row, assets, &known, &failures);
     context.out.data("flowstone.show/1", &shown, show)?;
     Ok(Exit::Done)
 }
 
-/// The steps of each planned asset, by state.
+/// The steps of each planned asset, by state; none before the run is planned.
+pub(super) async fn steps_of(pipeline: Option<&Pipeline>, store: &dyn Store, row: &RunRow) -> Result<Vec<Steps>> {
+    let Some(plan) = &row.plan else { return Ok(Vec::new()) };
+    let known = KnownAssets::read(store).await?;
+    let failures = store.failures(row.run).await?;
+    steps(pipeline, store, &known, row, &RunPlan::decode(plan)?, &failures).await
+}
+
 async fn steps(
     pipeline: Option<&Pipeline>,
     store: &dyn Store,
@@ -101,7 +108,7 @@ async fn steps(
     failures: &[StepFailure],
 ) -> Result<Vec<Steps>> {
     let rebuilt = match pipeline {
-        Some(pipeline) => state::rebuild(pipeline, store, known, row.run, plan, Timestamp::now())
+        Some(pipeline) => state::rebuild(pipeline, store, known, row, plan, Timestamp::now())
             .await
             .ok(),
         None => None,
@@ -185,6 +192,7 @@ fn describe<'a>(row: &'a RunRow, assets: Vec<Steps>, known: &KnownAssets, failur
             error: error.into(),
         }
     });
+    let asked = RunRequest::decode(&row.request).ok();
     Shown {
         run: row.run,
         pipeline: &row.pipeline,
@@ -192,7 +200,8 @@ fn describe<'a>(row: &'a RunRow, assets: Vec<Steps>, known: &KnownAssets, failur
         created_at: row.created_at,
         moved_at: row.moved_at,
         elapsed_ms: elapsed_ms(row),
-        request: RunRequest::decode(&row.request).ok().map(request),
+        redrive_of: asked.as_ref().and_then(|asked| Some(asked.redrive.as_ref()?.of)),
+        request: asked.map(request),
         counts: current_counts(row, &assets),
         assets,
         error: row.error.as_ref().map(ErrorJson::from),
@@ -202,7 +211,7 @@ fn describe<'a>(row: &'a RunRow, assets: Vec<Steps>, known: &KnownAssets, failur
 }
 
 /// A run that goes on has recorded its counts when it began; its chunks know better.
-fn current_counts(row: &RunRow, assets: &[Steps]) -> RunCounts {
+pub(super) fn current_counts(row: &RunRow, assets: &[Steps]) -> RunCounts {
     if row.state.is_terminal() || assets.is_empty() {
         return row.counts;
     }
@@ -242,6 +251,7 @@ fn request(request: RunRequest) -> Request {
         partitions: request.partitions,
         force: request.force,
         config: serde_json::to_value(&request.config.0).unwrap_or_default(),
+        pace: request.pace,
     }
 }
 
@@ -291,7 +301,7 @@ fn show(shown: &Shown<'_>) -> String {
     text
 }
 
-fn show_steps(assets: &[Steps]) -> String {
+pub(super) fn show_steps(assets: &[Steps]) -> String {
     let rows = assets.iter().map(|Steps { asset, counts }| {
         let open = counts.blocked + counts.ready + counts.running;
         let failed = counts.failed + counts.quarantined;

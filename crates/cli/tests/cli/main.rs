@@ -1,5 +1,6 @@
 //! Drives a real program as a person and a script would: through its arguments, streams, signals and exit codes.
 
+mod backfilling;
 mod cancelling;
 mod collecting;
 mod gate;

@@ -80,10 +80,13 @@ impl Planner<'_> {
         for (ix, node) in self.graph.nodes().filter(|(ix, _)| selected.contains(ix)) {
             let section = request.config.section(node.key());
             let code_version = planned_code_version(node, &section);
-            let chosen = node
-                .space()
-                .select(&request.partitions, self.now)
-                .map_err(|error| error.during("choose partitions of").about(node.key()))?;
+            let chosen = match &request.redrive {
+                Some(redrive) => redrive.steps.get(node.key()).cloned().unwrap_or_default(),
+                None => node
+                    .space()
+                    .select(&request.partitions, self.now)
+                    .map_err(|error| error.during("choose partitions of").about(node.key()))?,
+            };
             drafts[ix.index()].chosen = chosen;
             let reasons = self.reasons(ix, code_version, forced.contains(&ix), &drafts)?;
             let mut steps = PartitionSet::new();

@@ -62,6 +62,10 @@ pub enum RunEvent {
     },
     /// The time that a [`RunEffect::WakeAt`] named has come.
     RetriesDue,
+    /// Somebody asks for the run to wait.
+    PauseAsked,
+    /// Somebody asks for it to go on.
+    ResumeAsked,
     /// Somebody asks for the run to end.
     CancelAsked,
 }
@@ -200,8 +204,15 @@ impl RunMachine {
             RunEvent::Overdue { chunk, fence, step } => self.settle(chunk, fence, vec![step], true, now),
             RunEvent::WorkerDied { chunk, fence } => self.bury(chunk, fence, now),
             RunEvent::RetriesDue => self.retry(now),
+            RunEvent::PauseAsked => self.turn_to(RunState::Paused, now),
+            RunEvent::ResumeAsked => self.turn_to(RunState::Running, now),
             RunEvent::CancelAsked => self.cancel(now),
         }
+    }
+
+    /// Paused by somebody before the process died.
+    pub(super) fn stay_paused(&mut self) {
+        self.state = RunState::Paused;
     }
 
     pub(super) fn lane_count(&self) -> usize {
@@ -281,6 +292,15 @@ impl RunMachine {
             },
         }]));
         Ok(())
+    }
+
+    /// Pauses or resumes; asking twice is asking once.
+    fn turn_to(&mut self, next: RunState, now: Timestamp) -> Result<Vec<RunEffect>> {
+        let mut effects = Vec::new();
+        if self.state != next {
+            self.move_to(next, &mut effects, now)?;
+        }
+        Ok(effects)
     }
 
     fn cancel(&mut self, now: Timestamp) -> Result<Vec<RunEffect>> {

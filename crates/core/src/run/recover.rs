@@ -28,6 +28,8 @@ pub struct Recorded {
     pub failures: Vec<StepFailure>,
     /// The stale partitions of its assets: their upstream changed before the process died.
     pub stale: HashMap<AssetId, PartitionSet>,
+    /// True when somebody had paused it: then it waits still.
+    pub is_paused: bool,
 }
 
 impl RunMachine {
@@ -65,6 +67,9 @@ impl RunMachine {
             effects.push(RunEffect::Commit(records));
         }
         effects.extend(machine.first_due().map(RunEffect::WakeAt));
+        if recorded.is_paused {
+            machine.stay_paused();
+        }
         effects.extend(machine.conclude(now)?);
         Ok((machine, effects))
     }

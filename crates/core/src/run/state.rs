@@ -14,6 +14,8 @@ pub enum RunState {
     Queued,
     /// Planned; its steps run.
     Running,
+    /// Asked to wait: what runs ends, and nothing more is started until somebody resumes it.
+    Paused,
     /// Asked to end; what runs is being stopped.
     Cancelling,
     /// Every step ended well.
@@ -36,8 +38,10 @@ impl RunState {
     /// `IllegalTransition` when `next` may not follow.
     pub fn to(self, next: Self) -> Result<Self> {
         let legal = match self {
-            Self::Queued => matches!(next, Self::Running | Self::Cancelled | Self::Failed),
-            Self::Running => matches!(next, Self::Cancelling | Self::Succeeded | Self::Failed),
+            Self::Queued => matches!(next, Self::Running | Self::Paused | Self::Cancelled | Self::Failed),
+            Self::Running => matches!(next, Self::Paused | Self::Cancelling | Self::Succeeded | Self::Failed),
+            // Resumed, it goes back to where it was. What still ran may turn out to be all that was left.
+            Self::Paused => !matches!(next, Self::Paused),
             Self::Cancelling => matches!(next, Self::Cancelled),
             Self::Succeeded | Self::Failed | Self::Cancelled => false,
         };
@@ -53,6 +57,7 @@ impl RunState {
         match self {
             Self::Queued => "queued",
             Self::Running => "running",
+            Self::Paused => "paused",
             Self::Cancelling => "cancelling",
             Self::Succeeded => "succeeded",
             Self::Failed => "failed",
@@ -61,9 +66,10 @@ impl RunState {
     }
 
     /// All states.
-    pub const ALL: [Self; 6] = [
+    pub const ALL: [Self; 7] = [
         Self::Queued,
         Self::Running,
+        Self::Paused,
         Self::Cancelling,
         Self::Succeeded,
         Self::Failed,
@@ -222,6 +228,14 @@ mod tests {
                 assert_eq!(from.to(to).unwrap_err().kind(), ErrorKind::IllegalTransition);
             }
         }
+    }
+
+    #[test]
+    fn a_paused_run_may_go_on_or_end_and_an_ending_one_is_not_paused() {
+        for to in RunState::ALL {
+            assert_eq!(RunState::Paused.to(to).is_ok(), to != RunState::Paused);
+        }
+        assert!(RunState::Cancelling.to(RunState::Paused).is_err());
     }
 
     #[test]

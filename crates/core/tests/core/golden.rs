@@ -8,7 +8,7 @@ use std::path::PathBuf;
 use std::sync::Arc;
 
 use flowstone_core::partition::{PartitionSelector, PartitionSet};
-use flowstone_core::plan::{Force, PlannedAsset, Reason, RunConfig, RunPlan, RunRequest};
+use flowstone_core::plan::{Force, Pace, PlannedAsset, Reason, Redrive, RunConfig, RunPlan, RunRequest};
 use flowstone_core::store::Versions;
 use flowstone_core::{AssetId, AssetKey, CodeVersion, ErrorKind, Result, Version};
 
@@ -126,6 +126,7 @@ fn a_run_request_is_stored_as_ever() {
             force: Force::Downstream,
             config: config(),
             idempotency_key: Some("once, 'and' \u{0} only once".to_owned()),
+            ..RunRequest::default()
         },
         RunRequest {
             partitions: PartitionSelector::Key("EWR".to_owned()),
@@ -134,6 +135,14 @@ fn a_run_request_is_stored_as_ever() {
         },
         RunRequest {
             force: Force::Target,
+            pace: Pace {
+                concurrency: std::num::NonZeroU32::new(7),
+                priority: -300,
+            },
+            redrive: Some(Redrive {
+                of: "018f4e5c-8c4e-7cc0-9c4b-3c7a5a6d2f10".parse().unwrap(),
+                steps: [(key("raw"), PartitionSet::from_range(3..70_000))].into(),
+            }),
             ..RunRequest::default()
         },
     ];

@@ -1,6 +1,6 @@
 //! Takes requests in and lets runs begin: at once, or when nobody ahead would be disturbed any more.
 
-use flowstone_core::plan::{Footprint, RunPlan, RunRequest, SavedPlan};
+use flowstone_core::plan::{Footprint, Pace, RunPlan, RunRequest, SavedPlan};
 use flowstone_core::run::{RunCounts, RunMachine, RunState};
 use flowstone_core::store::{Record, RunRow};
 use flowstone_core::{Error, ErrorKind, Result, RunId};
@@ -16,6 +16,8 @@ pub(super) struct Waiting {
     pub(super) progress: Progress,
     /// What it would touch, as of when it was planned last.
     pub(super) footprint: Footprint,
+    /// True when somebody paused it; then it lets others go first.
+    pub(super) is_paused: bool,
 }
 
 impl SupervisorState {
@@ -31,7 +33,7 @@ impl SupervisorState {
         let handle = self.handle_of(run, &progress);
         let footprint = self.footprint(&plan);
         if self.may_begin(&footprint, self.waiting.len()) {
-            self.begin(run, plan, progress, vec![created]).await?;
+            self.begin(run, plan, request.pace, progress, vec![created]).await?;
         } else {
             self.shared.ledger.commit(vec![created]).await?;
             info!(run_id = %run, "run waits for another one");
@@ -40,6 +42,7 @@ impl SupervisorState {
                 request,
                 progress,
                 footprint,
+                is_paused: false,
             });
         }
         Ok(handle)
@@ -68,7 +71,7 @@ impl SupervisorState {
         let (run, created) = self.created(request)?;
         let progress = progress_of(RunState::Queued, RunCounts::default());
         let handle = self.handle_of(run, &progress);
-        self.begin(run, plan, progress, vec![created]).await?;
+        self.begin(run, plan, request.pace, progress, vec![created]).await?;
         Ok(handle)
     }
 
@@ -108,7 +111,14 @@ impl SupervisorState {
     }
 
     /// Starts a planned run; its records are on disk before its actor exists.
-    async fn begin(&mut self, run: RunId, plan: RunPlan, progress: Progress, mut records: Vec<Record>) -> Result<()> {
+    async fn begin(
+        &mut self,
+        run: RunId,
+        plan: RunPlan,
+        pace: Pace,
+        progress: Progress,
+        mut records: Vec<Record>,
+    ) -> Result<()> {
         let machine = RunMachine::new(run, &plan, self.shared.pipeline.graph(), &self.shared.ids)?;
         let counts = machine.counts();
         records.push(Record::RunPlanned {
@@ -131,6 +141,7 @@ impl SupervisorState {
         self.spawn(Beginning {
             machine,
             plan,
+            pace,
             first: Vec::new(),
             progress,
             restarts: 0,
@@ -142,15 +153,30 @@ impl SupervisorState {
     /// Whether a run with this footprint may begin, as one that waits behind the first `ahead` of those that wait.
     fn may_begin(&self, footprint: &Footprint, ahead: usize) -> bool {
         let active = self.active.values().map(|active| &active.footprint);
-        let waiting = self.waiting[..ahead].iter().map(|waiting| &waiting.footprint);
-        footprint.may_begin(active.chain(waiting))
+        let waiting = self.waiting[..ahead].iter().filter(|waiting| !waiting.is_paused);
+        footprint.may_begin(active.chain(waiting.map(|waiting| &waiting.footprint)))
+    }
+
+    /// Pauses or resumes a run that waits.
+    pub(super) async fn turn_waiting(&mut self, place: usize, is_paused: bool) -> Result<()> {
+        let waiting = &self.waiting[place];
+        if waiting.is_paused != is_paused {
+            let next = if is_paused { RunState::Paused } else { RunState::Queued };
+            self.move_run(waiting.run, next, RunCounts::default(), None, &waiting.progress)
+                .await?;
+            self.waiting[place].is_paused = is_paused;
+        }
+        Ok(())
     }
 
     /// Lets every waiting run begin that may, in the order in which they were asked for.
     pub(super) async fn admit(&mut self) {
         let mut place = 0;
         while self.draining.is_none() && place < self.waiting.len() {
-            if !self.may_begin(&self.waiting[place].footprint, place) {
+            let Waiting {
+                footprint, is_paused, ..
+            } = &self.waiting[place];
+            if *is_paused || !self.may_begin(footprint, place) {
                 place += 1;
                 continue;
             }
@@ -165,9 +191,14 @@ impl SupervisorState {
                     continue;
                 }
             }
-            let Waiting { run, progress, .. } = self.waiting.remove(place);
+            let Waiting {
+                run, request, progress, ..
+            } = self.waiting.remove(place);
             let began = match planned {
-                Ok(plan) => self.begin(run, plan, Progress::clone(&progress), Vec::new()).await,
+                Ok(plan) => {
+                    let watched = Progress::clone(&progress);
+                    self.begin(run, plan, request.pace, watched, Vec::new()).await
+                }
                 Err(error) => Err(error),
             };
             if let Err(error) = began {

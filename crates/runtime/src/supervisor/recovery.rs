@@ -36,29 +36,38 @@ impl SupervisorState {
             let counts = row.counts.with_rest_cancelled();
             return self.move_run(run, RunState::Cancelled, counts, None, progress).await;
         }
+        let request = RunRequest::decode(&row.request)?;
+        let is_paused = row.state == RunState::Paused;
         let Some(plan) = &row.plan else {
-            let request = RunRequest::decode(&row.request)?;
             let footprint = self.footprint(&self.shared.plan(&request).await?);
             self.waiting.push(Waiting {
                 run,
                 request,
                 progress: Progress::clone(progress),
                 footprint,
+                is_paused,
             });
             return Ok(());
         };
         let plan = RunPlan::decode(plan)?;
-        let recorded = recorded(&*self.shared.store, run, &plan).await?;
+        let recorded = recorded(&*self.shared.store, row, &plan).await?;
         let (graph, ids) = (self.shared.pipeline.graph(), &self.shared.ids);
         let (machine, first) = RunMachine::recover(run, &plan, graph, ids, &recorded, self.shared.clock.now())?;
         info!(run_id = %run, left = machine.counts().total - machine.counts().ended(), "run goes on");
+        // If it turns out to be over, watchers hear so once that is on disk.
+        let state = if is_paused && !machine.is_over() {
+            RunState::Paused
+        } else {
+            RunState::Running
+        };
         progress.send_replace(RunProgress {
-            state: RunState::Running,
+            state,
             counts: machine.counts(),
         });
         self.spawn(Beginning {
             machine,
             plan,
+            pace: request.pace,
             first,
             progress: Progress::clone(progress),
             restarts,

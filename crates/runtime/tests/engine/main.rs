@@ -6,6 +6,7 @@ mod doctored;
 mod failing;
 mod outcomes;
 mod own_past;
+mod pausing;
 mod recovering;
 mod refusing;
 mod sharing;

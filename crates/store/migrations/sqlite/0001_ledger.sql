@@ -21,7 +21,7 @@ CREATE TABLE run (
     -- NULL once the run is forgotten: what is left then is its id, its number and its state, since values that it made
     -- still name it.
     request         BLOB,
-    -- 0 queued, 1 running, 2 cancelling; from 3 on terminal: 3 succeeded, 4 failed, 5 cancelled.
+    -- 0 queued, 1 running, 2 paused, 3 cancelling; from 4 on terminal: 4 succeeded, 5 failed, 6 cancelled.
     state           INTEGER NOT NULL,
     created_at_ns   INTEGER NOT NULL,
     moved_at_ns     INTEGER NOT NULL,
@@ -29,11 +29,11 @@ CREATE TABLE run (
     error           TEXT
 ) STRICT;
 
-CREATE INDEX run_open ON run (run) WHERE state < 3;
+CREATE INDEX run_open ON run (run) WHERE state < 4;
 
-CREATE INDEX run_ended ON run (run) WHERE state >= 3 AND request IS NOT NULL;
+CREATE INDEX run_ended ON run (run) WHERE state >= 4 AND request IS NOT NULL;
 
-CREATE TRIGGER run_terminal_is_final BEFORE UPDATE OF state ON run WHEN OLD.state >= 3
+CREATE TRIGGER run_terminal_is_final BEFORE UPDATE OF state ON run WHEN OLD.state >= 4
 BEGIN
     SELECT RAISE(ABORT, 'a terminal run is final');
 END;

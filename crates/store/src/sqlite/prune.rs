@@ -101,9 +101,9 @@ impl Pass<'_> {
         let Some(cutoff) = keep.cutoff(self.prune.now).map(nanos) else {
             return Ok(());
         };
-        const NEWEST: &str = "SELECT run FROM run WHERE state >= 3 AND request IS NOT NULL
+        const NEWEST: &str = "SELECT run FROM run WHERE state >= 4 AND request IS NOT NULL
                               ORDER BY run DESC LIMIT 1 OFFSET ?";
-        const OLD: &str = "SELECT id FROM run WHERE state >= 3 AND request IS NOT NULL AND moved_at_ns < ?1
+        const OLD: &str = "SELECT id FROM run WHERE state >= 4 AND request IS NOT NULL AND moved_at_ns < ?1
                            AND (?2 IS NULL OR run < ?2) ORDER BY run LIMIT ?3";
         let mut newest: Option<Vec<u8>> = None;
         if keep.count > 0 {

@@ -16,7 +16,7 @@ pub(super) async fn runs(readers: &SqlitePool, filter: RunFilter, count_max: usi
     // Ids sort by the time they were made.
     let which = match filter {
         RunFilter::All => "WHERE request IS NOT NULL ORDER BY run.run DESC",
-        RunFilter::Open => "WHERE state < 3 ORDER BY run.run",
+        RunFilter::Open => "WHERE state < 4 ORDER BY run.run",
     };
     let ask = format!("SELECT {RUN_COLUMNS} FROM run LEFT JOIN run_plan ON run_plan.run = run.id {which} LIMIT ?");
     let asked = sqlx::query(AssertSqlSafe(ask)).bind(limit(count_max));

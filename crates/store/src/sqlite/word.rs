@@ -17,15 +17,16 @@ pub(super) const EVENT_RUN_MOVED: i64 = 1;
 pub(super) const EVENT_MATERIALIZED: i64 = 2;
 pub(super) const EVENT_STEP_FAILED: i64 = 3;
 
-/// Terminal states are those from 3 on; an index and a trigger rest on that.
+/// Terminal states are those from 4 on; an index and a trigger rest on that.
 pub(super) const fn of_run_state(state: RunState) -> i64 {
     match state {
         RunState::Queued => 0,
         RunState::Running => 1,
-        RunState::Cancelling => 2,
-        RunState::Succeeded => 3,
-        RunState::Failed => 4,
-        RunState::Cancelled => 5,
+        RunState::Paused => 2,
+        RunState::Cancelling => 3,
+        RunState::Succeeded => 4,
+        RunState::Failed => 5,
+        RunState::Cancelled => 6,
     }
 }
 
@@ -42,9 +43,9 @@ mod tests {
     use super::*;
 
     #[test]
-    fn terminal_states_are_those_from_three_on() {
+    fn terminal_states_are_those_from_four_on() {
         for state in RunState::ALL {
-            assert_eq!(state.is_terminal(), of_run_state(state) >= 3);
+            assert_eq!(state.is_terminal(), of_run_state(state) >= 4);
             assert_eq!(run_state(of_run_state(state)).unwrap(), state);
         }
     }

@@ -99,6 +99,7 @@ impl Driver<'_> {
             chunks: self.world.ask(store.chunks(self.run)),
             failures: self.world.ask(store.failures(self.run)),
             stale: self.case.ids.iter().map(|id| stale(*id)).collect(),
+            is_paused: false,
         }
     }
 

@@ -49,13 +49,16 @@ async fn records(
     row: &RunRow,
     now: Timestamp,
 ) -> Result<Vec<Record>> {
-    let plan = row.plan.as_deref().filter(|_| row.state == RunState::Running);
+    let plan = row
+        .plan
+        .as_deref()
+        .filter(|_| matches!(row.state, RunState::Running | RunState::Paused));
     let (Some(plan), Some(pipeline)) = (plan, pipeline) else {
         return Ok(moves(row, now));
     };
     let plan = RunPlan::decode(plan)?;
     let known = KnownAssets::read(store).await?;
-    let (mut machine, mut effects) = match rebuild(pipeline, store, &known, row.run, &plan, now).await {
+    let (mut machine, mut effects) = match rebuild(pipeline, store, &known, row, &plan, now).await {
         Ok(rebuilt) => rebuilt,
         // The pipeline has changed since, so the machine cannot be had; the run ends all the same.
         Err(error) if error.stable_code() == "code_changed" => return Ok(moves(row, now)),
@@ -84,7 +87,7 @@ fn moves(row: &RunRow, at: Timestamp) -> Vec<Record> {
         ..counts
     };
     let path: &[RunState] = match row.state {
-        RunState::Running => &[RunState::Cancelling, RunState::Cancelled],
+        RunState::Running | RunState::Paused => &[RunState::Cancelling, RunState::Cancelled],
         _ => &[RunState::Cancelled],
     };
     path.iter()
