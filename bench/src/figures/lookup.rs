@@ -30,7 +30,7 @@ fn measure(_: &Setup) -> Result<Measured> {
         ("minutes", EveryMinutes::from(1, "2000-01-01T00").into()),
         (
             "days in a zone",
-            Daily::from("-2000-01-01").zone("America/New_York").into(),
+            Daily::from("0001-01-01").zone("America/New_York").into(),
         ),
         (
             "cron",
