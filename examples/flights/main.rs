@@ -19,8 +19,11 @@ use std::process::ExitCode;
 
 use flowstone::prelude::*;
 
-use overview::Summary;
-use reports::PunctualityRow;
+use clean::{cancelled_flights, clean_flights};
+use ingest::{airlines, airports, planes, raw_flights, weather, weather_hourly};
+use join::{day_report, delays};
+use overview::{Summary, summary};
+use reports::{PunctualityRow, carrier_report, punctuality, route_report};
 use source::FlightsData;
 
 const SAMPLE: &str = concat!(env!("CARGO_MANIFEST_DIR"), "/examples/flights/data");
@@ -54,20 +57,14 @@ pub(crate) fn pipeline_over(folder: &Path) -> Result<Pipeline> {
     let calendar = data.calendar();
     let (hours, days, months, years) = (calendar.hours(), calendar.days(), calendar.months()?, calendar.years()?);
     Pipeline::builder("flights")
-        .assets(reading(
-            &content,
-            assets![ingest::airlines, ingest::airports, ingest::planes],
-        ))
-        .assets(by(days.clone(), reading(&content, assets![ingest::raw_flights])))
-        .assets(by(hours, reading(&content, assets![ingest::weather_hourly])))
-        .assets(by(
-            days.clone(),
-            assets![ingest::weather, clean::clean_flights, clean::cancelled_flights],
-        ))
-        .assets(by(days, assets![join::delays, join::day_report]))
-        .assets(by(months, assets![reports::carrier_report, reports::route_report]))
-        .assets(by(years, assets![reports::punctuality]))
-        .assets(assets![overview::summary])
+        .assets(reading(&content, assets![airlines, airports, planes]))
+        .assets(by(days.clone(), reading(&content, assets![raw_flights])))
+        .assets(by(hours, reading(&content, assets![weather_hourly])))
+        .assets(by(days.clone(), assets![weather, clean_flights, cancelled_flights]))
+        .assets(by(days, assets![delays, day_report]))
+        .assets(by(months, assets![carrier_report, route_report]))
+        .assets(by(years, assets![punctuality]))
+        .assets(assets![summary])
         .plugin(Parquet::default())
         .resource(data)
         .build()

@@ -8,48 +8,40 @@ use super::reports::PunctualityRow;
 /// Writes what all flights come to.
 pub(crate) fn write_summary(out: &mut dyn Write, summary: &Summary) -> io::Result<()> {
     let Summary {
-        first_day,
-        last_day,
         scheduled,
         cancelled,
         flown,
+        wet_n,
+        dry_n,
         ..
-    } = summary;
-    writeln!(out, "Departures from New York, {first_day} to {last_day}\n")?;
-    let mut line = |label: &str, value: &str, note: &str| {
-        writeln!(out, "{}", format!("  {label:<16}{value:>10}  {note}").trim_end())
-    };
-    line("scheduled", &grouped(*scheduled), "")?;
-    line(
-        "flown",
-        &grouped(*flown),
-        &format!("{} late on average", minutes(summary.dep_delay_sum, *flown)),
+    } = *summary;
+    writeln!(
+        out,
+        "Departures from New York, {} to {}\n",
+        summary.first_day, summary.last_day
     )?;
-    line("cancelled", &grouped(*cancelled), &percent(*cancelled, *scheduled))?;
+    let mut line = |label: &str, value: &str, note: &str| {
+        let line = format!("  {label:<16}{value:>10}  {note}");
+        writeln!(out, "{}", line.trim_end())
+    };
+    line("scheduled", &grouped(scheduled), "")?;
+    line("flown", &grouped(flown), &late(summary.dep_delay_sum, flown))?;
+    line("cancelled", &grouped(cancelled), &percent(cancelled, scheduled))?;
     if let Some(route) = &summary.busiest {
-        line(
-            "busiest route",
-            &grouped(route.flown),
-            &format!("{} to {}", route.origin, route.dest),
-        )?;
+        let note = format!("{} to {}", route.origin, route.dest);
+        line("busiest route", &grouped(route.flown), &note)?;
     }
     if let Some(day) = &summary.worst_day {
-        let note = format!("{} late on average", minutes(day.dep_delay_sum, day.flown));
-        line("worst day", &day.day, &note)?;
+        line("worst day", &day.day, &late(day.dep_delay_sum, day.flown))?;
     }
-    let (wet, dry) = (summary.wet_n, summary.dry_n);
-    line(
-        "in dry hours",
-        &grouped(dry),
-        &format!("{} late on average", minutes(summary.dry_dep_delay_sum, dry)),
-    )?;
-    line(
-        "in wet hours",
-        &grouped(wet),
-        &format!("{} late on average", minutes(summary.wet_dep_delay_sum, wet)),
-    )?;
+    line("in dry hours", &grouped(dry_n), &late(summary.dry_dep_delay_sum, dry_n))?;
+    line("in wet hours", &grouped(wet_n), &late(summary.wet_dep_delay_sum, wet_n))?;
     let age = mean(summary.plane_age_sum, summary.plane_age_n);
-    line("planes", "", &format!("{age:.1} years old on average"))
+    line(
+        "planes",
+        "",
+        &age.map_or_else(|| "-".to_owned(), |age| format!("{age:.1} years old on average")),
+    )
 }
 
 /// Writes a year's ranking.
@@ -80,15 +72,12 @@ pub(crate) fn write_next(out: &mut dyn Write, summary: &Summary, folder: Option<
     writeln!(out, "  {data}{run} lineage up carrier_report --partition {month}")
 }
 
-fn mean(sum: i64, count: u64) -> f64 {
-    sum as f64 / count as f64
+fn mean(sum: i64, count: u64) -> Option<f64> {
+    (count > 0).then(|| sum as f64 / count as f64)
 }
 
-fn minutes(sum: i64, count: u64) -> String {
-    match count {
-        0 => "-".to_owned(),
-        _ => format!("{:.1} min", mean(sum, count)),
-    }
+fn late(delay_sum: i64, flights: u64) -> String {
+    mean(delay_sum, flights).map_or_else(|| "-".to_owned(), |delay| format!("{delay:.1} min late on average"))
 }
 
 fn percent(part: u64, whole: u64) -> String {
