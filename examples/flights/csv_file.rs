@@ -191,6 +191,22 @@ impl<K: Ord> CsvIndex<K> {
         Ok(rows)
     }
 
+    /// By key, a number that changes when its rows or the header do.
+    pub(crate) fn checksums(&self) -> impl Iterator<Item = (K, u32)>
+    where
+        K: Copy,
+    {
+        let header = &self.file.text[..self.file.rows.start.byte() as usize];
+        self.lines.iter().map(move |(key, runs)| {
+            let mut crc = Crc::new();
+            crc.update(header);
+            for run in runs {
+                crc.update(&self.file.text[run.start.byte() as usize..run.end as usize]);
+            }
+            (*key, crc.sum())
+        })
+    }
+
     /// The least and the greatest key; none if the file has no rows.
     pub(crate) fn ends(&self) -> Option<(&K, &K)> {
         Some((self.lines.first_key_value()?.0, self.lines.last_key_value()?.0))

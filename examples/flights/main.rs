@@ -53,13 +53,18 @@ fn pipeline() -> Result<Pipeline> {
 /// The pipeline over the tables in `folder`. How many partitions there are follows from the days that they reach over.
 pub(crate) fn pipeline_over(folder: &Path) -> Result<Pipeline> {
     let data = FlightsData::open(folder)?;
-    let content = data.fingerprint()?;
+    let tables = data.fingerprints()?;
+    let flights = data.flights_by_day();
     let calendar = data.calendar();
     let (hours, days, months, years) = (calendar.hours(), calendar.days(), calendar.months()?, calendar.years()?);
     Pipeline::builder("flights")
-        .assets(reading(&content, assets![airlines, airports, planes]))
-        .assets(by(days.clone(), reading(&content, assets![raw_flights])))
-        .assets(by(hours, reading(&content, assets![weather_hourly])))
+        .assets(reading(&tables.small, assets![airlines, airports, planes]))
+        .assets(
+            by(days.clone(), assets![raw_flights])
+                .into_iter()
+                .map(|raw| raw.source_versions(flights.clone())),
+        )
+        .assets(by(hours, reading(&tables.weather, assets![weather_hourly])))
         .assets(by(days.clone(), assets![weather, clean_flights, cancelled_flights]))
         .assets(by(days, assets![delays, day_report]))
         .assets(by(months, assets![carrier_report, route_report]))

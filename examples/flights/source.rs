@@ -57,13 +57,22 @@ impl FlightsData {
         &self.calendar
     }
 
-    /// A text that changes when the content of a table does.
-    pub(crate) fn fingerprint(&self) -> Result<String> {
-        let mut sums = vec![self.flights.file().checksum(), self.weather.file().checksum()];
+    /// What changes when the content of the tables does that are read as wholes.
+    pub(crate) fn fingerprints(&self) -> Result<Fingerprints> {
+        let mut small = String::new();
         for file in [AIRLINES, AIRPORTS, PLANES] {
-            sums.push(CsvFile::open(&self.folder.join(file))?.checksum());
+            small.push_str(&format!("{:08x}", CsvFile::open(&self.folder.join(file))?.checksum()));
         }
-        Ok(sums.iter().map(|sum| format!("{sum:08x}")).collect())
+        let weather = format!("{:08x}", self.weather.file().checksum());
+        Ok(Fingerprints { small, weather })
+    }
+
+    /// What changes when the flights of a day do, by day.
+    pub(crate) fn flights_by_day(&self) -> Vec<(Date, String)> {
+        self.flights
+            .checksums()
+            .map(|(day, sum)| (day, format!("{sum:08x}")))
+            .collect()
     }
 
     /// The flights that were to leave on `day`.
@@ -90,6 +99,13 @@ impl FlightsData {
     pub(crate) fn planes<T: FromRow>(&self) -> Result<Vec<T>> {
         CsvFile::open(&self.folder.join(PLANES))?.rows()
     }
+}
+
+/// Texts that change when the content of a table does.
+pub(crate) struct Fingerprints {
+    /// Of the tables without time.
+    pub(crate) small: String,
+    pub(crate) weather: String,
 }
 
 /// The days that the data reach over, without gaps, and the partitions that follow from them.

@@ -175,7 +175,7 @@ fn flights_of_new_year(folder: &Path) -> Result<Vec<RawFlight>, Error> {
 }
 
 /// A copy of the January sample.
-fn sample() -> TempDir {
+pub(crate) fn sample() -> TempDir {
     let copy = TempDir::new().unwrap();
     for table in ["flights", "weather", "airlines", "airports", "planes"] {
         let name = format!("{table}.csv.gz");
@@ -185,7 +185,7 @@ fn sample() -> TempDir {
 }
 
 /// A copy of the January sample in which the lines of one file were changed.
-fn sample_with(name: &str, change: impl FnOnce(&mut Vec<String>)) -> TempDir {
+pub(crate) fn sample_with(name: &str, change: impl FnOnce(&mut Vec<String>)) -> TempDir {
     let copy = sample();
     let path = copy.path().join(name);
     let mut text = String::new();

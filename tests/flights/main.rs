@@ -10,6 +10,7 @@ mod bad_input;
 mod figures;
 mod lab;
 mod times;
+mod touched;
 
 use std::path::Path;
 use std::process::ExitCode;
