@@ -24,6 +24,7 @@ use crate::handle::{FailedStep, RunHandle, RunReport};
 use crate::ledger::LedgerHandle;
 use crate::planning::plan_with;
 use crate::recorded::recorded;
+use crate::spaces::check_spaces;
 use crate::supervisor::{Supervisor, SupervisorArguments, SupervisorMessage};
 use crate::upkeep::{Garbage, Upkeep, check_retention};
 
@@ -172,6 +173,7 @@ impl Engine {
         let declared: Vec<_> = nodes
             .map(|(_, node)| (node.key().clone(), node.space().clone()))
             .collect();
+        check_spaces(pipeline.graph(), &*store, &store.assets().await?).await?;
         let ids = store.declare_assets(&declared).await.during("declare the assets")?;
         let (started, ready) = oneshot::channel();
         let arguments = SupervisorArguments {

@@ -14,6 +14,7 @@ mod live_run;
 mod planning;
 mod recorded;
 mod run_actor;
+mod spaces;
 mod supervisor;
 mod upkeep;
 mod watch;

@@ -8,12 +8,16 @@ use flowstone_core::store::{AssetStatus, Store};
 use flowstone_core::{AssetId, Result};
 use jiff::Timestamp;
 
+use crate::spaces::check_spaces;
+
 /// What `request` would do now. Reads the store and writes nothing; an asset that the store does not know is new.
 ///
 /// # Errors
 /// As [`Planner::plan`], and what the store says.
 pub async fn plan(pipeline: &Pipeline, store: &dyn Store, request: &RunRequest, now: Timestamp) -> Result<RunPlan> {
-    let known: HashMap<_, _> = store.assets().await?.into_iter().map(|row| (row.key, row.id)).collect();
+    let known = store.assets().await?;
+    check_spaces(pipeline.graph(), store, &known).await?;
+    let known: HashMap<_, _> = known.into_iter().map(|row| (row.key, row.id)).collect();
     let mut next = known.len();
     let mut ids = Vec::with_capacity(pipeline.graph().len());
     for (_, node) in pipeline.graph().nodes() {

@@ -4,6 +4,7 @@ mod cancelling;
 mod deadlines;
 mod doctored;
 mod failing;
+mod moved;
 mod outcomes;
 mod own_past;
 mod pausing;
