@@ -5,7 +5,10 @@ use std::sync::atomic::{AtomicU64, Ordering};
 use flowstone_core::io::{Address, Stored};
 use flowstone_core::memory::MemoryStore;
 use flowstone_core::partition::{PartitionSet, PartitionSpace, Partitions};
-use flowstone_core::store::{ChunkClaim, ChunkProgress, ChunkState, LineageInput, Materialization, Record, Store};
+use flowstone_core::run::{RunCounts, RunState};
+use flowstone_core::store::{
+    ChunkClaim, ChunkProgress, ChunkState, LineageInput, Materialization, Record, RunRow, Store,
+};
 use flowstone_core::{AssetId, AssetKey, ChunkNo, CodeVersion, DataVersion, Fence, RunId, Version};
 use flowstone_lineage::{Direction, LineageGraph, LineageQuery, downstream, upstream};
 use jiff::Timestamp;
@@ -96,11 +99,11 @@ impl Ledger {
             crashes: 0,
             at,
         };
-        let verdicts = self
-            .store
-            .commit(&[Record::ChunkClaimed(claim), Record::ChunkProgress(progress)])
-            .await
-            .unwrap();
+        let mut records = vec![Record::ChunkClaimed(claim), Record::ChunkProgress(progress)];
+        if self.store.run(run).await.unwrap().is_none() {
+            records.insert(0, Record::RunCreated(asked_for(run, at)));
+        }
+        let verdicts = self.store.commit(&records).await.unwrap();
         verdicts.into_iter().collect::<Result<Vec<()>, _>>().unwrap();
     }
 
@@ -114,6 +117,21 @@ impl Ledger {
         let graph = downstream(&self.store, query).await.unwrap();
         check(&graph, Direction::Downstream);
         graph
+    }
+}
+
+fn asked_for(run: RunId, at: Timestamp) -> RunRow {
+    RunRow {
+        run,
+        pipeline: "test".to_owned(),
+        idempotency_key: None,
+        request: Default::default(),
+        plan: None,
+        state: RunState::Queued,
+        created_at: at,
+        moved_at: at,
+        counts: RunCounts::default(),
+        error: None,
     }
 }
 
