@@ -68,6 +68,7 @@ pub(crate) fn options(state_dir: &Path, settings: &Settings) -> EngineOptions {
         },
         default_io: Arc::new(Object::embedded()),
         retention: settings.retention.value.clone(),
+        pools: settings.pools.value.clone(),
         ..EngineOptions::default()
     }
 }

@@ -3,6 +3,7 @@
 mod file;
 mod retention;
 
+use std::collections::BTreeMap;
 use std::ffi::OsString;
 use std::fmt;
 use std::path::PathBuf;
@@ -72,6 +73,8 @@ pub(crate) struct Settings {
     pub(crate) log: Setting<String>,
     /// How long what is over is kept.
     pub(crate) retention: Setting<Retention>,
+    /// The slots of pools, where they are to be others than the pipeline says.
+    pub(crate) pools: Setting<BTreeMap<String, u32>>,
 }
 
 /// The environment, as settings see it.
@@ -155,6 +158,7 @@ impl Settings {
             workers: read(workers, defaults.workers, parse_workers)?,
             cancel_grace: read(cancel_grace, defaults.cancel_grace, parse_grace)?,
             log: read(log, "warn".to_owned(), |text| Ok(text.to_owned()))?,
+            pools: read_pools(file.pools.as_ref())?,
             retention: match &file.retention {
                 Some(said) => Setting {
                     value: said.resolve()?,
@@ -208,6 +212,25 @@ fn read<T>(text: Option<Setting<String>>, default: T, parse: impl Fn(&str) -> Re
             .map(|value| Setting { value, origin })
             .map_err(|error| error.during("read").about(format!("{value:?} ({origin})"))),
     }
+}
+
+fn read_pools(said: Option<&BTreeMap<String, u32>>) -> Result<Setting<BTreeMap<String, u32>>> {
+    let Some(said) = said else {
+        return Ok(Setting {
+            value: BTreeMap::new(),
+            origin: Origin::Default,
+        });
+    };
+    if let Some((name, _)) = said.iter().find(|(_, slots)| **slots == 0) {
+        return Err(invalid("a pool without slots lets nothing run")
+            .during("read")
+            .about(format!("pools.{name} ({})", Origin::File))
+            .fix("give it at least one slot"));
+    }
+    Ok(Setting {
+        value: said.clone(),
+        origin: Origin::File,
+    })
 }
 
 fn parse_workers(text: &str) -> Result<usize> {
@@ -317,6 +340,14 @@ mod tests {
             assert!(error.to_string().contains(says), "{error}");
             assert!(error.advice().is_some());
         }
+    }
+
+    #[test]
+    fn a_pool_has_slots() {
+        assert_eq!(resolve("[pools]\napi = 3", &[], None).unwrap().pools.value["api"], 3);
+        let error = resolve("[pools]\napi = 0", &[], None).unwrap_err();
+        assert!(error.to_string().contains("pools.api"), "{error}");
+        assert!(resolve("[pools]\napi = -1", &[], None).is_err());
     }
 
     #[test]

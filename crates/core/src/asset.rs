@@ -15,6 +15,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use crate::partition::{Mapping, PartitionKey, Partitions};
+use crate::pool::PoolUse;
 use crate::retention::Keep;
 use crate::{BoxFuture, CodeVersion, Result, TypeInfo, Value};
 
@@ -108,6 +109,8 @@ pub struct Asset {
     pub(crate) source_versions: Vec<(PartitionKey, CodeVersion)>,
     pub(crate) acts_outside: bool,
     pub(crate) keep_versions: Option<Keep>,
+    pub(crate) pools: Vec<PoolUse>,
+    pub(crate) max_concurrent: Option<u32>,
     pub(crate) made: Option<(Body, TypeInfo)>,
 }
 
@@ -135,6 +138,8 @@ impl Asset {
             source_versions: Vec::new(),
             acts_outside: false,
             keep_versions: None,
+            pools: Vec::new(),
+            max_concurrent: None,
             made: None,
         }
     }
@@ -239,6 +244,24 @@ impl Asset {
     #[must_use]
     pub fn keep_versions(mut self, keep: Keep) -> Self {
         self.keep_versions = Some(keep);
+        self
+    }
+
+    /// Lets each of its steps take `weight` slots of a pool while it runs, over all runs. May be given several times; the
+    /// pipeline says how many slots there are.
+    #[must_use]
+    pub fn pool(mut self, name: impl Into<String>, weight: u32) -> Self {
+        self.pools.push(PoolUse {
+            pool: name.into(),
+            weight,
+        });
+        self
+    }
+
+    /// Lets at most so many of its steps run at once, over all runs.
+    #[must_use]
+    pub fn max_concurrent(mut self, count: u32) -> Self {
+        self.max_concurrent = Some(count);
         self
     }
 

@@ -11,6 +11,7 @@ use std::fmt;
 
 use crate::asset::{Asset, Body, InputKind, Retry, SourceLocation};
 use crate::partition::{Mapping, PartitionSet, PartitionSpace};
+use crate::pool::{PoolUse, own_pool};
 use crate::retention::Keep;
 use crate::{AssetKey, CodeVersion, Result, TypeInfo};
 
@@ -128,6 +129,25 @@ impl Node {
     /// True when steps must not run ahead of the disk.
     pub fn acts_outside(&self) -> bool {
         self.asset.acts_outside
+    }
+
+    /// The pools that each step takes slots of.
+    pub fn pools(&self) -> &[PoolUse] {
+        &self.asset.pools
+    }
+
+    /// How many of its steps may run at once, if the definition says.
+    pub fn max_concurrent(&self) -> Option<u32> {
+        self.asset.max_concurrent
+    }
+
+    /// Everything that a step takes while it runs, the asset's own limit among it.
+    pub fn slot_uses(&self) -> Vec<PoolUse> {
+        let own = self.asset.max_concurrent.map(|_| PoolUse {
+            pool: own_pool(self.key().as_str()),
+            weight: 1,
+        });
+        self.asset.pools.iter().cloned().chain(own).collect()
     }
 
     /// Which versions of each partition are kept, if the definition says.

@@ -17,6 +17,7 @@ pub mod memory;
 pub mod partition;
 pub mod pipeline;
 pub mod plan;
+pub mod pool;
 pub mod reader;
 pub mod registry;
 pub mod retention;

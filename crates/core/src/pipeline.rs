@@ -2,6 +2,7 @@
 
 mod complaint;
 
+use std::collections::BTreeMap;
 use std::fmt;
 use std::sync::Arc;
 
@@ -23,6 +24,7 @@ struct Parts {
     registry: Registry,
     resources: Resources,
     default_io: Option<String>,
+    pools: BTreeMap<String, u32>,
 }
 
 impl Pipeline {
@@ -34,6 +36,7 @@ impl Pipeline {
             registry: Registry::default(),
             resources: Resources::default(),
             default_io: None,
+            pools: BTreeMap::new(),
             complaints: Complaints::default(),
         }
     }
@@ -56,6 +59,11 @@ impl Pipeline {
     /// What functions may take as [`Res`](crate::asset::Res).
     pub fn resources(&self) -> &Resources {
         &self.0.resources
+    }
+
+    /// The slots of each pool, unless the engine is told otherwise.
+    pub fn pools(&self) -> &BTreeMap<String, u32> {
+        &self.0.pools
     }
 
     /// The name of the IO manager for assets that name none, if the pipeline says; else the engine's own is used.
@@ -81,6 +89,7 @@ pub struct PipelineBuilder {
     registry: Registry,
     resources: Resources,
     default_io: Option<String>,
+    pools: BTreeMap<String, u32>,
     complaints: Complaints,
 }
 
@@ -138,6 +147,19 @@ impl PipelineBuilder {
         self
     }
 
+    /// A pool with so many slots, which assets take with [`Asset::pool`].
+    #[must_use]
+    pub fn pool(mut self, name: impl Into<String>, slots: u32) -> Self {
+        let name = name.into();
+        if self.pools.insert(name.clone(), slots).is_some() {
+            let complaint = Error::new(ErrorKind::Conflict, format!("two pools are called {name:?}"))
+                .code("pool_twice")
+                .fix("give one of them another name");
+            self.complaints.push(complaint, None);
+        }
+        self
+    }
+
     /// Checks everything.
     ///
     /// # Errors
@@ -150,6 +172,7 @@ impl PipelineBuilder {
         {
             self.complaints.push(unknown_io(name, &self.registry), None);
         }
+        crate::pool::check(&self.assets, &self.pools, &mut self.complaints);
         let graph = AssetGraph::check(
             self.assets,
             &self.registry,
@@ -164,6 +187,7 @@ impl PipelineBuilder {
             registry: self.registry,
             resources: self.resources,
             default_io: self.default_io,
+            pools: self.pools,
         })))
     }
 }

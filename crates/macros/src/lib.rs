@@ -69,6 +69,7 @@ use crate::options::Options;
 /// | `code_version = "2"` | the version of the code, in place of the function's text |
 /// | `acts_outside` | the function acts on the outside world: it starts only when what it rests on is on disk |
 /// | `keep_versions = Keep::last(5)` | which versions of each partition are kept |
+/// | `max_concurrent = 2` | how many of its steps run at once, over all runs |
 /// | `crate = path` | where `flowstone` is to be found, if the crate renames it or depends on `flowstone-core` only |
 ///
 /// # Arguments

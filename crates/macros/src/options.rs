@@ -10,7 +10,7 @@ use syn::{Expr, Ident, LitStr, Path, Token, parenthesized, parse_quote, token};
 
 use crate::complaints::Complaints;
 
-const KEYS: [&str; 11] = [
+const KEYS: [&str; 12] = [
     "partitions",
     "io",
     "retry",
@@ -21,6 +21,7 @@ const KEYS: [&str; 11] = [
     "code_version",
     "acts_outside",
     "keep_versions",
+    "max_concurrent",
     "crate",
 ];
 
@@ -56,7 +57,7 @@ pub(crate) struct Options {
     pub(crate) code_version: Option<Expr>,
     pub(crate) tags: Vec<Expr>,
     pub(crate) acts_outside: Option<Ident>,
-    /// `partitions`, `io`, `retry`, `deadline`, `group` and `keep_versions`, in the order in which they stand.
+    /// `partitions`, `io`, `retry`, `deadline`, `group`, `keep_versions` and `max_concurrent`, in the order in which they stand.
     pub(crate) settings: Vec<Setting>,
 }
 

@@ -1,6 +1,6 @@
 //! The engine: a pipeline on a store, ready to run.
 
-use std::collections::HashMap;
+use std::collections::{BTreeMap, HashMap};
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -9,6 +9,7 @@ use flowstone_core::io::{IoEnv, IoFactory, IoManager};
 use flowstone_core::memory::MemoryIoFactory;
 use flowstone_core::pipeline::Pipeline;
 use flowstone_core::plan::{Redrive, RunPlan, RunRequest, SavedPlan};
+use flowstone_core::pool;
 use flowstone_core::retention::Retention;
 use flowstone_core::run::RunMachine;
 use flowstone_core::store::Store;
@@ -23,6 +24,7 @@ use crate::dispatcher::DispatcherHandle;
 use crate::handle::{FailedStep, RunHandle, RunReport};
 use crate::ledger::LedgerHandle;
 use crate::planning::plan_with;
+use crate::pools::PoolTable;
 use crate::recorded::recorded;
 use crate::spaces::check_spaces;
 use crate::supervisor::{Supervisor, SupervisorArguments, SupervisorMessage};
@@ -43,6 +45,8 @@ pub struct EngineOptions {
     pub default_io: Arc<dyn IoFactory>,
     /// What stands between the engine and every IO manager that it opens, such as the faults of a test.
     pub around_io: Option<AroundIo>,
+    /// The slots of pools, where they are to be others than the pipeline says.
+    pub pools: BTreeMap<String, u32>,
     /// How long what is over is kept. What outlived that goes bit by bit, when no run is going on.
     pub retention: Retention,
 }
@@ -60,6 +64,7 @@ impl Default for EngineOptions {
             io: IoEnv::default(),
             default_io: Arc::new(MemoryIoFactory),
             around_io: None,
+            pools: BTreeMap::new(),
             retention: Retention::default(),
         }
     }
@@ -75,6 +80,7 @@ pub(crate) struct Shared {
     pub(crate) clock: Arc<dyn Clock>,
     pub(crate) cancel_grace: Duration,
     pub(crate) retention: Retention,
+    pub(crate) pools: PoolTable,
     pub(crate) ledger: LedgerHandle,
     pub(crate) dispatcher: DispatcherHandle,
 }
@@ -165,9 +171,11 @@ impl Engine {
     /// Opens the IO managers, declares the assets, and goes on with the runs that an earlier process left open.
     ///
     /// # Errors
-    /// What the store and the IO managers say; `NotFound` when the retention names an asset that there is not.
+    /// What the store and the IO managers say; `NotFound` when the retention names an asset, or the options
+    /// a pool, that there is not; `Invalid` for a pool without slots or with fewer than a step takes.
     pub async fn start(pipeline: Pipeline, store: Arc<dyn Store>, options: EngineOptions) -> Result<Self> {
         check_retention(&pipeline, &options.retention)?;
+        let limits = pool::limits(&pipeline, &options.pools)?;
         let io = open_io(&pipeline, &options)?;
         let nodes = pipeline.graph().nodes();
         let declared: Vec<_> = nodes
@@ -182,6 +190,7 @@ impl Engine {
             io,
             store,
             options,
+            limits,
             started,
         };
         let (supervisor, task) = Actor::spawn(None, Supervisor, arguments).await.map_err(not_started)?;

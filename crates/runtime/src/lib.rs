@@ -12,6 +12,7 @@ mod lanes;
 mod ledger;
 mod live_run;
 mod planning;
+mod pools;
 mod recorded;
 mod run_actor;
 mod spaces;

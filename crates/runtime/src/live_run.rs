@@ -4,12 +4,13 @@
 //! what is special. The lock is held for decisions, never while something is awaited, and records are queued under it,
 //! so that the order of decisions is the order of commits.
 
-use std::collections::HashMap;
+use std::collections::{BTreeSet, HashMap};
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, OnceLock, PoisonError, Weak};
 use std::time::{Duration, Instant};
 
 use flowstone_core::plan::Pace;
+use flowstone_core::pool::Slots;
 use flowstone_core::run::{ChunkId, ChunkWork, RunEffect, RunEvent, RunMachine, RunState, StepEnded};
 use flowstone_core::store::Record;
 use flowstone_core::{Error, ErrorKind, Fence, Result, RunId};
@@ -22,6 +23,7 @@ use crate::engine::Shared;
 use crate::handle::RunProgress;
 use crate::lanes::LaneScope;
 use crate::ledger::{Entry, Permit, Receipt};
+use crate::pools::{Lease, Table};
 use crate::run_actor::RunMessage;
 use crate::watch::StepWatch;
 
@@ -41,12 +43,16 @@ pub(crate) struct LiveRun {
     in_flight_max: usize,
     /// True while steps that have not started are to be given back.
     holds_back: AtomicBool,
+    /// What a step of each lane takes; empty when none takes anything.
+    slots: Vec<Slots>,
     core: Mutex<Core>,
 }
 
 struct Core {
     machine: RunMachine,
     running: HashMap<ChunkId, Running>,
+    /// What chunks in flight hold.
+    leases: HashMap<ChunkId, Lease>,
     stage: Stage,
     /// True while the actor knows that more workers would be of use.
     has_nudged: bool,
@@ -104,10 +110,12 @@ impl LiveRun {
         let run = machine.run();
         let workers = shared.dispatcher.workers;
         let asked = pace.concurrency.map_or(workers, |asked| asked.get() as usize);
+        let slots = slots_of(&lanes, &shared);
         let holds_back = AtomicBool::new(machine.state() == RunState::Paused);
         let core = Core {
             machine,
             running: HashMap::new(),
+            leases: HashMap::new(),
             stage: Stage::Going,
             has_nudged: false,
             has_woken: false,
@@ -122,12 +130,16 @@ impl LiveRun {
             priority: pace.priority,
             in_flight_max: asked.min(workers),
             holds_back,
+            slots,
             core: Mutex::new(core),
         }
     }
 
     /// Names the actor that hears of what is special; once, before anything else.
     pub(crate) fn belongs_to(&self, actor: ActorRef<RunMessage>) {
+        if !self.slots.is_empty() {
+            self.shared.pools.enroll(self.run, actor.clone());
+        }
         drop(self.actor.set(actor));
     }
 
@@ -185,6 +197,7 @@ impl LiveRun {
         let is_first = over.is_none();
         if let Some(Over { chunk, fence, ended }) = over {
             core.running.remove(&chunk);
+            core.leases.remove(&chunk);
             let event = RunEvent::StepsEnded {
                 chunk,
                 fence,
@@ -223,7 +236,41 @@ impl LiveRun {
         })
     }
 
+    /// Claims a chunk of an asset whose slots can be had, and takes them.
     fn claim(&self, core: &mut Core, records: &mut Vec<Record>, given_up: &Arc<AtomicBool>) -> Option<Claimed> {
+        if self.slots.is_empty() {
+            return self.claim_any(core, records, given_up);
+        }
+        let mut table = self.shared.pools.lock();
+        let waited_for = self.close_lanes(core, &mut table);
+        let claimed = self.claim_any(core, records, given_up);
+        let lane = claimed.as_ref().map(|claimed| claimed.work.id.lane);
+        // Who could have had its slots and took something else lets the others pass.
+        table.pass(|(run, other)| run == self.run && Some(other) != lane && !waited_for.contains(&other));
+        if let Some(work) = claimed.as_ref().map(|claimed| &claimed.work) {
+            let slots = &self.slots[work.id.lane];
+            if !slots.is_none() && table.pools.take((self.run, work.id.lane), slots) {
+                core.leases.insert(work.id, self.shared.pools.lease(slots.clone()));
+            }
+        }
+        claimed
+    }
+
+    /// Closes the lanes whose slots cannot be had, and waits for them.
+    fn close_lanes(&self, core: &mut Core, table: &mut Table) -> BTreeSet<usize> {
+        let mut closed = BTreeSet::new();
+        for (lane, slots) in self.slots.iter().enumerate() {
+            let claimant = (self.run, lane);
+            if !slots.is_none() && core.machine.has_ready(lane) && !table.pools.may_take(claimant, slots) {
+                table.pools.wait(claimant, slots);
+                closed.insert(lane);
+            }
+        }
+        core.machine.close(closed.clone());
+        closed
+    }
+
+    fn claim_any(&self, core: &mut Core, records: &mut Vec<Record>, given_up: &Arc<AtomicBool>) -> Option<Claimed> {
         let event = RunEvent::SlotFree {
             workers: self.in_flight_max,
         };
@@ -337,11 +384,24 @@ impl LiveRun {
     pub(crate) fn wants(&self) -> usize {
         let mut core = self.core();
         core.has_nudged = false;
-        let most = self.in_flight_max;
-        if core.stage != Stage::Going {
+        let room = self.in_flight_max.saturating_sub(core.running.len());
+        if core.stage != Stage::Going || room == 0 || core.machine.state() != RunState::Running {
+            self.want_no_slots();
             return 0;
         }
-        core.machine.wants(most).min(most.saturating_sub(core.running.len()))
+        if !self.slots.is_empty() {
+            let mut table = self.shared.pools.lock();
+            self.close_lanes(&mut core, &mut table);
+            table.pass(|(run, lane)| run == self.run && !core.machine.has_ready(lane));
+        }
+        core.machine.wants(self.in_flight_max).min(room)
+    }
+
+    /// Lets others have the slots that this run waits for.
+    pub(crate) fn want_no_slots(&self) {
+        if !self.slots.is_empty() {
+            self.shared.pools.forget(self.run);
+        }
     }
 
     /// True while steps that have not started are to be given back.
@@ -413,7 +473,11 @@ impl LiveRun {
 
     /// Asks what runs to end, and hears nothing of it any more.
     pub(crate) fn abandon(&self) {
+        if !self.slots.is_empty() {
+            self.shared.pools.leave(self.run);
+        }
         let mut core = self.core();
+        core.leases.clear();
         core.stage = Stage::Abandoned;
         core.running.values().for_each(|running| running.cancel.cancel());
     }
@@ -435,7 +499,9 @@ impl LiveRun {
 
     /// Takes a chunk from its worker, who is given up.
     pub(crate) fn give_up(&self, chunk: ChunkId) -> bool {
-        let removed = self.core().running.remove(&chunk);
+        let mut core = self.core();
+        core.leases.remove(&chunk);
+        let removed = core.running.remove(&chunk);
         removed.is_some_and(|running| !running.given_up.swap(true, Ordering::AcqRel))
     }
 
@@ -464,4 +530,15 @@ impl LiveRun {
             sender.send_replace(progress);
         }
     }
+}
+
+/// What a step of each lane takes; empty when none takes anything.
+fn slots_of(lanes: &[Arc<LaneScope>], shared: &Shared) -> Vec<Slots> {
+    let graph = shared.pipeline.graph();
+    let uses = |lane: &Arc<LaneScope>| graph.node(lane.scope.node).slot_uses();
+    if lanes.iter().all(|lane| uses(lane).is_empty()) {
+        return Vec::new();
+    }
+    let table = shared.pools.lock();
+    lanes.iter().map(|lane| table.pools.slots(&uses(lane))).collect()
 }

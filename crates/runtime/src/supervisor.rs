@@ -3,7 +3,7 @@
 //! Here is who does what when something is asked for or somebody dies; how runs are admitted is in `admission`, how they
 //! are rebuilt from the store in `recovery`.
 
-use std::collections::HashMap;
+use std::collections::{BTreeMap, HashMap};
 use std::sync::Arc;
 
 use flowstone_core::io::IoManager;
@@ -23,6 +23,7 @@ use crate::handle::{RunHandle, RunProgress};
 use crate::lanes::lane_scopes;
 use crate::ledger::{Ledger, ledger};
 use crate::live_run::LiveRun;
+use crate::pools::PoolTable;
 use crate::run_actor::{RunActor, RunArguments, RunMessage};
 
 mod admission;
@@ -72,6 +73,8 @@ pub(crate) struct SupervisorArguments {
     pub(crate) io: Vec<Arc<dyn IoManager>>,
     pub(crate) store: Arc<dyn Store>,
     pub(crate) options: EngineOptions,
+    /// The slots of all pools.
+    pub(crate) limits: BTreeMap<String, u32>,
     pub(crate) started: oneshot::Sender<Arc<Shared>>,
 }
 
@@ -129,6 +132,7 @@ impl Actor for Supervisor {
             io,
             store,
             options,
+            limits,
             started,
         }: SupervisorArguments,
     ) -> Result<SupervisorState, ActorProcessingErr> {
@@ -145,6 +149,7 @@ impl Actor for Supervisor {
             clock: options.clock,
             cancel_grace: options.cancel_grace,
             retention: options.retention,
+            pools: PoolTable::new(&limits),
             ledger: handle,
             dispatcher,
         });

@@ -1,5 +1,6 @@
 //! `flowstone.toml`: what may stand in it, and nothing else.
 
+use std::collections::BTreeMap;
 use std::fs;
 use std::io::{ErrorKind as IoErrorKind, Read as _};
 use std::path::Path;
@@ -24,6 +25,7 @@ pub(crate) struct FileSettings {
     pub(crate) cancel_grace: Option<String>,
     pub(crate) log: Option<String>,
     pub(crate) retention: Option<RetentionSettings>,
+    pub(crate) pools: Option<BTreeMap<String, u32>>,
 }
 
 impl FileSettings {
@@ -57,7 +59,9 @@ impl FileSettings {
                 .code("settings_file")
                 .during("read")
                 .about(FILE_NAME)
-                .fix("the keys are `state_dir`, `workers`, `cancel_grace`, `log` and the table `retention`")
+                .fix(
+                    "the keys are `state_dir`, `workers`, `cancel_grace`, `log` and the tables `retention` and `pools`",
+                )
         })
     }
 }

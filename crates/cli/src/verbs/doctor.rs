@@ -2,6 +2,8 @@
 
 mod probe;
 
+use std::collections::BTreeMap;
+
 use flowstone_core::retention::Keep;
 use flowstone_core::store::{RunFilter, Store};
 use flowstone_core::{Error, ErrorKind, Result};
@@ -152,10 +154,23 @@ fn settings(context: &Context) -> Vec<SettingFacts> {
             value: settings.log.value.clone(),
             origin: settings.log.origin.to_string(),
         },
+        SettingFacts {
+            name: "pools",
+            value: pools(&settings.pools.value),
+            origin: settings.pools.origin.to_string(),
+        },
         keep_facts("retention.events", settings.retention.value.events, context),
         keep_facts("retention.runs", settings.retention.value.runs, context),
         keep_facts("retention.versions", settings.retention.value.versions, context),
     ]
+}
+
+fn pools(slots: &BTreeMap<String, u32>) -> String {
+    if slots.is_empty() {
+        return "as the pipeline says".to_owned();
+    }
+    let each: Vec<String> = slots.iter().map(|(name, slots)| format!("{name}: {slots}")).collect();
+    each.join(", ")
 }
 
 fn keep_facts(name: &'static str, keep: Keep, context: &Context) -> SettingFacts {

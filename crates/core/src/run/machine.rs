@@ -101,6 +101,8 @@ pub struct RunMachine {
     lanes: Vec<Lane>,
     /// Lanes with steps that may start.
     ready: BTreeSet<usize>,
+    /// Lanes of which nothing may start for now, since what their steps take is taken.
+    closed: BTreeSet<usize>,
     claimed: HashMap<ChunkId, Claimed>,
     /// Steps that wait for their next attempt, by the time it is due.
     due: BTreeMap<Timestamp, Vec<(usize, u64)>>,
@@ -133,6 +135,7 @@ impl RunMachine {
             state: RunState::Running,
             lanes: lanes(plan, graph, ids)?,
             ready: BTreeSet::new(),
+            closed: BTreeSet::new(),
             claimed: HashMap::new(),
             due: BTreeMap::new(),
             fence: Fence(1),
@@ -168,6 +171,16 @@ impl RunMachine {
     /// Each planned asset with its steps by state.
     pub fn assets(&self) -> impl Iterator<Item = (&PlannedAsset, &StepSets)> {
         self.lanes.iter().map(|lane| (&*lane.plan, &lane.steps))
+    }
+
+    /// True when steps of a planned asset may start, as far as this run goes.
+    pub fn has_ready(&self, lane: usize) -> bool {
+        self.ready.contains(&lane)
+    }
+
+    /// Says of which planned assets nothing may start, until this is said anew.
+    pub fn close(&mut self, lanes: BTreeSet<usize>) {
+        self.closed = lanes;
     }
 
     /// The version that a reader in this run sees of a planned asset's partition; `Version::NONE` when it has no value.

@@ -8,6 +8,7 @@ mod moved;
 mod outcomes;
 mod own_past;
 mod pausing;
+mod pooling;
 mod recovering;
 mod refusing;
 mod sharing;

@@ -16,7 +16,9 @@ impl RunMachine {
             return 0;
         }
         let mut wanted = 0;
-        for number in &self.ready {
+        let mut is_open = false;
+        for number in self.ready.iter().filter(|number| !self.closed.contains(number)) {
+            is_open = true;
             let lane = &self.lanes[*number];
             let ready = lane.steps.get(StepState::Ready);
             let startable = ready.len() - lane.suspects.choose(ready, Care::Alone).len();
@@ -26,7 +28,7 @@ impl RunMachine {
             }
         }
         // What is left must run alone: one of it, once nothing else runs.
-        if wanted == 0 && self.claimed.is_empty() {
+        if wanted == 0 && is_open && self.claimed.is_empty() {
             count_max.min(1)
         } else {
             wanted
@@ -42,7 +44,8 @@ impl RunMachine {
             if care == Care::Alone && !self.claimed.is_empty() {
                 break;
             }
-            let found = self.ready.iter().rev().find_map(|number| {
+            let mut open = self.ready.iter().rev().filter(|number| !self.closed.contains(number));
+            let found = open.find_map(|number| {
                 let steps = self.cut(*number, care, workers);
                 (!steps.is_empty()).then_some((*number, steps))
             });
