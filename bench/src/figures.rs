@@ -6,6 +6,7 @@ mod backfill_durable;
 mod backfill_memory;
 mod chain_durable;
 mod chain_pipelined;
+pub(crate) mod dynamic;
 pub(crate) mod hello;
 mod january;
 mod lookup;
@@ -56,6 +57,7 @@ pub(crate) const FIGURES: &[Figure] = &[
     sets::STATUS,
     sets::MEMORY,
     lookup::FIGURE,
+    dynamic::FIGURE,
     shapes::CHAIN,
     shapes::MESH,
 ];

@@ -1,14 +1,14 @@
 //! `key_lookup_us`: one way between a key and its index.
 //!
 //! Keys to indices and back, spread over spaces of a million partitions and more: minutes, days in a zone with clock
-//! changes, windows by a cron expression, 1,000,000 named keys, and a product. The value is that of the slowest of them; the
-//! note tells all.
+//! changes, windows by a cron expression, 1,000,000 named keys, as many of a dynamic set, and a product. The value is that of
+//! the slowest of them; the note tells all.
 
 use std::hint::black_box;
 use std::time::Instant;
 
 use flowstone_core::Result;
-use flowstone_core::partition::{Cron, Daily, EveryMinutes, PartitionSpace, Partitions};
+use flowstone_core::partition::{Cron, Daily, DynamicKey, DynamicSpace, EveryMinutes, PartitionSpace, Partitions};
 
 use super::{Figure, Measured, Setup};
 use crate::rounds;
@@ -26,6 +26,14 @@ pub(crate) const FIGURE: Figure = Figure {
 
 fn measure(_: &Setup) -> Result<Measured> {
     let named = Partitions::keys((0..NAMED).map(|no| format!("customer_{no}")));
+    let dynamic = DynamicSpace::new("customers")?;
+    let added_at = "2024-01-01T00:00:00Z".parse()?;
+    dynamic.learn((0..NAMED).map(|index| DynamicKey {
+        index,
+        key: format!("customer_{index}").into(),
+        added_at,
+        retired_at: None,
+    }))?;
     let spaces: [(&str, Partitions); 5] = [
         ("minutes", EveryMinutes::from(1, "2000-01-01T00").into()),
         (
@@ -44,10 +52,13 @@ fn measure(_: &Setup) -> Result<Measured> {
             Partitions::dimension("day", Daily::from("2000-01-01")).by("name", named),
         ),
     ];
+    let mut built = vec![("dynamic", PartitionSpace::Dynamic(dynamic))];
+    for (name, partitions) in spaces {
+        built.push((name, partitions.build()?));
+    }
     let mut notes = Vec::new();
     let mut slowest: f64 = 0.0;
-    for (name, partitions) in spaces {
-        let space = partitions.build()?;
+    for (name, space) in built {
         let mut taken = Vec::new();
         for _ in 0..ROUNDS {
             taken.push(look_up(&space)?);

@@ -109,6 +109,7 @@ fn plan(pipeline: &Pipeline) -> Result<f64> {
         ids: &ids,
         statuses: &statuses,
         now: "2024-01-01T00:00:00Z".parse()?,
+        sets: None,
     };
     let started = Instant::now();
     let plan = planner.plan(&request)?;

@@ -81,6 +81,8 @@ pub(crate) enum Verb {
     Run(RunArgs),
     /// Make many partitions of assets, in one run that can be paused, resumed and redriven
     Backfill(BackfillArgs),
+    /// Add, retire or list the partitions of a dynamic set
+    Partitions(PartitionsArgs),
     /// Count partitions by what is known of them
     Status(SelectionArgs),
     /// List runs, newest first
@@ -270,6 +272,39 @@ pub(crate) struct GoOnArgs {
     pub(crate) run: OneRunArgs,
     #[command(flatten)]
     pub(crate) engine: EngineArgs,
+}
+
+#[derive(Debug, Args)]
+pub(crate) struct PartitionsArgs {
+    #[command(subcommand)]
+    pub(crate) verb: PartitionsVerb,
+}
+
+#[derive(Debug, Subcommand)]
+pub(crate) enum PartitionsVerb {
+    /// Add partitions, or take retired ones back
+    Add(KeysArgs),
+    /// Retire partitions: they are not planned any more, and keep what was made of them
+    Retire(KeysArgs),
+    /// List all partitions, retired ones included
+    List {
+        /// The set, as in `Partitions::dynamic(…)`
+        #[arg(value_parser = NonEmptyStringValueParser::new())]
+        set: String,
+    },
+}
+
+#[derive(Debug, Args)]
+pub(crate) struct KeysArgs {
+    /// The set, as in `Partitions::dynamic(…)`
+    #[arg(value_parser = NonEmptyStringValueParser::new())]
+    pub(crate) set: String,
+    /// The partitions
+    #[arg(required_unless_present = "from")]
+    pub(crate) keys: Vec<String>,
+    /// A file with more of them, one a line; `-` reads what is piped in
+    #[arg(long, value_name = "FILE")]
+    pub(crate) from: Option<PathBuf>,
 }
 
 #[derive(Debug, Args)]

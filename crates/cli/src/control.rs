@@ -10,6 +10,7 @@ mod server;
 
 use std::collections::BTreeMap;
 
+use flowstone_core::partition::PartitionKey;
 use flowstone_core::run::RunState;
 use flowstone_core::{ErrorRecord, RunId};
 use flowstone_runtime::Garbage;
@@ -21,7 +22,7 @@ pub(crate) use owner::{Reached, reach};
 pub(crate) use server::ControlServer;
 
 /// The longest line, in bytes.
-const LINE_LEN_MAX: u64 = 16 * 1024;
+const LINE_LEN_MAX: u64 = 256 * 1024;
 /// The most names of assets in a line.
 const UNLISTED_MAX: usize = 20;
 
@@ -39,6 +40,15 @@ pub(crate) enum Ask {
     Redrive(RunId),
     /// Remove what nobody needs any more. Answered when that is done.
     CollectGarbage,
+    /// Add these partitions to a dynamic set, or retire them. Answered when that is on disk.
+    Partitions {
+        /// The set.
+        set: String,
+        /// The partitions.
+        keys: Vec<PartitionKey>,
+        /// True to add, false to retire.
+        adds: bool,
+    },
     /// Who holds the state?
     Who,
 }
@@ -55,6 +65,8 @@ pub(crate) enum Answer {
     Redriven(RunId),
     /// What was removed.
     Collected(Collected),
+    /// The numbers of the partitions that were added or retired.
+    Partitions(Vec<u64>),
     /// The process that holds the state.
     Holder(Holder),
     /// It could not be done.

@@ -10,8 +10,11 @@ use flowstone_core::plan::RunPlan;
 use flowstone_core::run::{RunEffect, RunMachine};
 use flowstone_core::store::{AssetRow, RunFilter, RunRow, Store};
 use flowstone_core::{AssetId, AssetKey, Error, ErrorKind, Result, RunId};
+use flowstone_runtime::attach;
 use flowstone_store::{LEDGER_FILE, SqliteStore};
 use jiff::Timestamp;
+
+use crate::entry::Context;
 
 /// How many of the newest runs an id's first characters are looked for in.
 const RUNS_SEARCHED_MAX: usize = 10_000;
@@ -25,6 +28,18 @@ pub(crate) async fn read(dir: &Path) -> Result<Option<Arc<dyn Store>>> {
         Ok(false) => Ok(None),
         // Whatever else is wrong with the folder, the store says it best.
         Ok(true) | Err(_) => Ok(Some(Arc::new(SqliteStore::open_read_only(dir).await?))),
+    }
+}
+
+/// The pipeline, with its dynamic partitions as the ledger in the state folder has them.
+pub(crate) async fn pipeline(context: &Context) -> Result<Pipeline> {
+    let pipeline = context.pipeline()?;
+    if pipeline.graph().dynamic_sets().is_empty() {
+        return Ok(pipeline);
+    }
+    match read(context.state_dir()).await? {
+        Some(store) => attach(&pipeline, &*store).await,
+        None => Ok(pipeline),
     }
 }
 
@@ -107,6 +122,7 @@ pub(crate) async fn rebuild(
     plan: &RunPlan,
     now: Timestamp,
 ) -> Result<(RunMachine, Vec<RunEffect>)> {
+    let pipeline = attach(pipeline, store).await?;
     let recorded = flowstone_runtime::recorded(store, row, plan).await?;
     RunMachine::recover(
         row.run,

@@ -20,7 +20,7 @@ use crate::retention::Keep;
 use crate::{BoxFuture, CodeVersion, Result, TypeInfo, Value};
 
 pub use argument::{Argument, Config, FromStep, In, InputKind, PartitionStream, Res};
-pub use context::{AssetContext, InputLoader, RunScope, Step};
+pub use context::{AssetContext, InputLoader, PartitionSets, RunScope, Step};
 pub use handler::{BlockingHandler, Handler};
 pub use outcome::{Fallible, IntoOutcome, Outcome, Plain};
 pub use retry::{NextAttempt, Retry};

@@ -6,11 +6,11 @@
 mod check;
 mod order;
 
-use std::collections::HashMap;
+use std::collections::{BTreeMap, HashMap};
 use std::fmt;
 
 use crate::asset::{Asset, Body, InputKind, Retry, SourceLocation};
-use crate::partition::{Mapping, PartitionSet, PartitionSpace};
+use crate::partition::{DynamicSpace, Mapping, PartitionSet, PartitionSpace, SetSnapshot};
 use crate::pool::{PoolUse, own_pool};
 use crate::retention::Keep;
 use crate::{AssetKey, CodeVersion, Result, TypeInfo};
@@ -174,13 +174,47 @@ impl fmt::Debug for Node {
 }
 
 /// The assets of a pipeline, in topological order.
-#[derive(Debug, Default)]
+#[derive(Debug, Clone, Default)]
 pub struct AssetGraph {
     nodes: Vec<Node>,
     by_key: HashMap<AssetKey, NodeIx>,
 }
 
 impl AssetGraph {
+    /// The dynamic sets that assets are partitioned by, by name.
+    pub fn dynamic_sets(&self) -> BTreeMap<&str, &DynamicSpace> {
+        let sets = self.nodes.iter().flat_map(|node| node.space.dynamic_sets());
+        sets.map(|set| (set.name(), set)).collect()
+    }
+
+    /// What is known now of the dynamic sets that matter to `assets`: theirs, and those of what they read and of what reads
+    /// them.
+    pub fn snapshots(&self, assets: impl IntoIterator<Item = NodeIx>) -> Vec<SetSnapshot> {
+        let mut sets = BTreeMap::new();
+        for ix in assets {
+            let node = self.node(ix);
+            let upstream = node.inputs().iter().map(|input| input.upstream);
+            let near = std::iter::once(ix)
+                .chain(upstream)
+                .chain(node.downstream().iter().copied());
+            for set in near.flat_map(|ix| self.node(ix).space().dynamic_sets()) {
+                sets.entry(set.name()).or_insert(set);
+            }
+        }
+        sets.into_values().map(DynamicSpace::snapshot).collect()
+    }
+
+    /// The same graph with other knowledge of its dynamic sets.
+    pub(crate) fn with_sets(&self, known: &BTreeMap<String, DynamicSpace>) -> Self {
+        let mut graph = self.clone();
+        for node in &mut graph.nodes {
+            node.space = node
+                .space
+                .with_sets(&mut |set| known.get(set.name()).unwrap_or(set).clone());
+        }
+        graph
+    }
+
     /// The number of assets.
     pub fn len(&self) -> usize {
         self.nodes.len()

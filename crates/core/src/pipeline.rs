@@ -8,6 +8,7 @@ use std::sync::Arc;
 
 use crate::asset::Asset;
 use crate::graph::AssetGraph;
+use crate::partition::DynamicSpace;
 use crate::registry::{CONTRACT_VERSION, Plugin, Registry, Resources};
 use crate::{Error, ErrorKind, Result};
 
@@ -18,6 +19,7 @@ pub use complaint::{Complaint, Complaints};
 #[derive(Clone)]
 pub struct Pipeline(Arc<Parts>);
 
+#[derive(Clone)]
 struct Parts {
     name: String,
     graph: AssetGraph,
@@ -49,6 +51,18 @@ impl Pipeline {
     /// The assets and how they depend on each other.
     pub fn graph(&self) -> &AssetGraph {
         &self.0.graph
+    }
+
+    /// The same pipeline with dynamic sets as one store knows them, by name. This one stays as it is, and may be used on
+    /// another store.
+    #[must_use]
+    pub fn with_sets(&self, known: &BTreeMap<String, DynamicSpace>) -> Self {
+        if known.is_empty() {
+            return self.clone();
+        }
+        let mut parts = (*self.0).clone();
+        parts.graph = parts.graph.with_sets(known);
+        Self(Arc::new(parts))
     }
 
     /// What the plugins registered.

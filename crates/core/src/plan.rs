@@ -16,7 +16,8 @@ use std::sync::Arc;
 use jiff::Timestamp;
 use serde::{Deserialize, Serialize};
 
-use crate::partition::{PartitionSelector, PartitionSet};
+use crate::graph::{Input, Node};
+use crate::partition::{BoundMapping, PartitionSelector, PartitionSet, SetSnapshot};
 use crate::store::Versions;
 use crate::{AssetId, AssetKey, CodeVersion, Error, ErrorKind, Result};
 
@@ -161,6 +162,8 @@ impl PlannedAsset {
 pub struct RunPlan {
     /// When it was made; open-ended partition spaces are as long as they were then.
     pub planned_at: Timestamp,
+    /// What was known then of the dynamic sets that matter to it.
+    pub sets: Vec<SetSnapshot>,
     /// The configuration.
     pub config: RunConfig,
     /// What there is to do.
@@ -171,6 +174,15 @@ pub struct RunPlan {
 const FORMAT: [u8; 2] = [b'R', 1];
 
 impl RunPlan {
+    /// The partition mapping of one input of `node`, which reads `upstream`, at the lengths that this plan saw.
+    ///
+    /// # Errors
+    /// As [`BoundMapping::new`].
+    pub fn bind(&self, node: &Node, input: &Input, upstream: &Node) -> Result<BoundMapping> {
+        let (down, up) = (node.space().as_of(&self.sets), upstream.space().as_of(&self.sets));
+        BoundMapping::new(&input.mapping, &down, &up, self.planned_at)
+    }
+
     /// The number of steps.
     pub fn steps(&self) -> u64 {
         self.assets.iter().map(|asset| asset.steps.len()).sum()

@@ -12,8 +12,9 @@ mod status;
 use std::collections::BTreeMap;
 
 use async_trait::async_trait;
+use jiff::Timestamp;
 
-use crate::partition::{PartitionSet, PartitionSpace};
+use crate::partition::{DynamicSpace, PartitionKey, PartitionSet, PartitionSpace};
 use crate::run::RunState;
 use crate::{AssetId, AssetKey, Result, RunId, Version};
 
@@ -74,6 +75,7 @@ pub struct StoreStats {
 /// * status sets (see [`AssetStatus`]) change in the commit that carries their cause;
 /// * ids of assets are dense, never reused and never change;
 /// * any text round-trips;
+/// * a key of a dynamic set keeps its index for ever, and indices leave no gap;
 /// * [`prune`](Self::prune) removes no head, nothing that something kept was made from, nothing of a run that is open,
 ///   and a materialization only together with what was recorded of its inputs.
 ///
@@ -90,7 +92,29 @@ pub trait Store: Send + Sync + 'static {
     /// `StorageFull`, `PermissionDenied`, `Unavailable` for the medium.
     async fn declare_assets(&self, assets: &[(AssetKey, PartitionSpace)]) -> Result<Vec<AssetId>>;
 
-    /// All assets that were ever declared, by id.
+    /// A dynamic set with all its keys, retired ones included; an empty one if nobody added to it. All that this store
+    /// gives of one name share what is known, and see what it adds or retires later.
+    async fn dynamic_set(&self, name: &str) -> Result<DynamicSpace>;
+
+    /// Adds keys to a dynamic set and gives the index of each, in the order given. One that is there keeps its index, and is
+    /// taken back if it was retired; new ones follow those that are there. All are added or none. On disk when it returns,
+    /// as for [`commit`](Self::commit).
+    ///
+    /// # Errors
+    /// As [`DynamicSpace::new`] and [`DynamicSpace::check_call`]; `LimitExceeded` when the set would hold more than
+    /// [`DYNAMIC_LEN_MAX`](crate::partition::DYNAMIC_LEN_MAX) keys; `StorageFull`, `PermissionDenied`, `Unavailable` for the
+    /// medium.
+    async fn add_dynamic_keys(&self, set: &str, keys: &[PartitionKey], at: Timestamp) -> Result<Vec<u64>>;
+
+    /// Retires keys of a dynamic set and gives the index of each, in the order given. One that is retired already stays so
+    /// since then. Heads and lineage of their partitions stay. All are retired or none; on disk when it returns.
+    ///
+    /// # Errors
+    /// `NotFound` for a key that is not there. Else as for adding.
+    async fn retire_dynamic_keys(&self, set: &str, keys: &[PartitionKey], at: Timestamp) -> Result<Vec<u64>>;
+
+    /// All assets that were ever declared, by id. Dynamic sets in their spaces are as [`dynamic_set`](Self::dynamic_set)
+    /// gives them.
     async fn assets(&self) -> Result<Vec<AssetRow>>;
 
     /// Commits `records` as one group and says for each whether it was taken.

@@ -4,9 +4,11 @@ use std::collections::{BTreeMap, HashMap};
 use std::sync::Arc;
 use std::time::Duration;
 
+use flowstone_core::asset::PartitionSets as _;
 use flowstone_core::clock::{Clock, SystemClock};
 use flowstone_core::io::{IoEnv, IoFactory, IoManager};
 use flowstone_core::memory::MemoryIoFactory;
+use flowstone_core::partition::PartitionKey;
 use flowstone_core::pipeline::Pipeline;
 use flowstone_core::plan::{Redrive, RunPlan, RunRequest, SavedPlan};
 use flowstone_core::pool;
@@ -14,7 +16,6 @@ use flowstone_core::retention::Retention;
 use flowstone_core::run::RunMachine;
 use flowstone_core::store::Store;
 use flowstone_core::{AssetId, AssetKey, AssetValue, Error, ErrorKind, Result, ResultExt, RunId, TypeInfo};
-use jiff::Timestamp;
 use ractor::rpc::CallResult;
 use ractor::{Actor, ActorRef};
 use tokio::sync::oneshot;
@@ -26,6 +27,7 @@ use crate::ledger::LedgerHandle;
 use crate::planning::plan_with;
 use crate::pools::PoolTable;
 use crate::recorded::recorded;
+use crate::sets::{EngineSets, attach};
 use crate::spaces::check_spaces;
 use crate::supervisor::{Supervisor, SupervisorArguments, SupervisorMessage};
 use crate::upkeep::{Garbage, Upkeep, check_retention};
@@ -81,18 +83,21 @@ pub(crate) struct Shared {
     pub(crate) cancel_grace: Duration,
     pub(crate) retention: Retention,
     pub(crate) pools: PoolTable,
+    pub(crate) sets: Arc<EngineSets>,
     pub(crate) ledger: LedgerHandle,
     pub(crate) dispatcher: DispatcherHandle,
 }
 
 impl Shared {
     pub(crate) async fn plan(&self, request: &RunRequest) -> Result<RunPlan> {
-        self.plan_at(request, self.clock.now()).await
+        let now = self.clock.now();
+        plan_with(&self.pipeline, &*self.store, &self.ids, request, now, None).await
     }
 
-    /// The same, with open-ended partitions as they were at `time`.
-    pub(crate) async fn plan_at(&self, request: &RunRequest, time: Timestamp) -> Result<RunPlan> {
-        plan_with(&self.pipeline, &*self.store, &self.ids, request, time).await
+    /// The same, with open-ended and dynamic partitions as `plan` saw them.
+    pub(crate) async fn plan_as(&self, request: &RunRequest, plan: &RunPlan) -> Result<RunPlan> {
+        let (time, sets) = (plan.planned_at, Some(&plan.sets[..]));
+        plan_with(&self.pipeline, &*self.store, &self.ids, request, time, sets).await
     }
 
     /// How a run ended, from the store.
@@ -176,6 +181,7 @@ impl Engine {
     pub async fn start(pipeline: Pipeline, store: Arc<dyn Store>, options: EngineOptions) -> Result<Self> {
         check_retention(&pipeline, &options.retention)?;
         let limits = pool::limits(&pipeline, &options.pools)?;
+        let pipeline = attach(&pipeline, &*store).await.during("read dynamic partitions")?;
         let io = open_io(&pipeline, &options)?;
         let nodes = pipeline.graph().nodes();
         let declared: Vec<_> = nodes
@@ -218,6 +224,65 @@ impl Engine {
     /// The numbers of the assets in the store, by node.
     pub fn asset_ids(&self) -> &[AssetId] {
         &self.shared.ids
+    }
+
+    /// Adds partitions to a dynamic set, or takes retired ones back; returns when that is on disk, with the index of each.
+    /// Runs that are planned already do not see them.
+    ///
+    /// ```
+    /// # use std::sync::Arc;
+    /// # use flowstone_core::memory::MemoryStore;
+    /// use flowstone_core::asset::{Asset, AssetContext};
+    /// use flowstone_core::partition::Partitions;
+    /// use flowstone_core::pipeline::Pipeline;
+    /// # use flowstone_core::plan::RunRequest;
+    /// # use flowstone_runtime::{Engine, EngineOptions};
+    ///
+    /// # #[tokio::main(flavor = "current_thread")]
+    /// # async fn main() -> flowstone_core::Result<()> {
+    /// let orders = Asset::new("orders")
+    ///     .partitions(Partitions::dynamic("customers"))
+    ///     .run(|context: AssetContext| async move { format!("what {} ordered", context.partition_label()) });
+    /// let pipeline = Pipeline::builder("shop").asset(orders).build()?;
+    /// # let store = Arc::new(MemoryStore::default());
+    /// let engine = Engine::start(pipeline, store, EngineOptions::default()).await?;
+    ///
+    /// engine.add_partitions("customers", ["ann", "jo"]).await?;
+    /// engine.retire_partitions("customers", ["jo"]).await?;
+    /// let request = RunRequest { assets: vec!["orders".parse()?], ..RunRequest::default() };
+    /// let report = engine.run(request).await?;
+    ///
+    /// assert_eq!(report.counts.succeeded, 1);
+    /// # engine.shutdown().await
+    /// # }
+    /// ```
+    ///
+    /// # Errors
+    /// `NotFound` when no asset is partitioned by the set; what the store says.
+    pub async fn add_partitions<K: Into<PartitionKey>>(
+        &self,
+        set: &str,
+        keys: impl IntoIterator<Item = K>,
+    ) -> Result<Vec<u64>> {
+        self.shared
+            .sets
+            .add(set, keys.into_iter().map(Into::into).collect())
+            .await
+    }
+
+    /// Retires partitions of a dynamic set: they are not planned any more, and keep their heads and lineage.
+    ///
+    /// # Errors
+    /// `NotFound` when no asset is partitioned by the set, or it has no such partition; what the store says.
+    pub async fn retire_partitions<K: Into<PartitionKey>>(
+        &self,
+        set: &str,
+        keys: impl IntoIterator<Item = K>,
+    ) -> Result<Vec<u64>> {
+        self.shared
+            .sets
+            .retire(set, keys.into_iter().map(Into::into).collect())
+            .await
     }
 
     /// The runs that an earlier process left open and that go on now.

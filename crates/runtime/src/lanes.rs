@@ -181,7 +181,7 @@ pub(crate) fn lane_scopes(run: RunId, plan: &RunPlan, shared: &Shared) -> Result
             };
             inputs.push(InputScope {
                 asset: shared.ids[input.upstream.index()],
-                mapping: BoundMapping::new(&input.mapping, node.space(), up.space(), plan.planned_at)?,
+                mapping: plan.bind(node, input, up)?,
                 pinned: pinned.clone(),
                 planned: upstream.map(Arc::clone),
                 io: Arc::clone(&shared.io[input.upstream.index()]),
@@ -195,6 +195,7 @@ pub(crate) fn lane_scopes(run: RunId, plan: &RunPlan, shared: &Shared) -> Result
                 node: ix,
                 run,
                 config: plan.config.section(node.key()),
+                sets: Arc::clone(&shared.sets) as _,
             }),
             asset: planned.id,
             io: Arc::clone(&shared.io[ix.index()]),

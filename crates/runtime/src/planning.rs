@@ -2,12 +2,14 @@
 
 use std::collections::{BTreeSet, HashMap};
 
+use flowstone_core::partition::SetSnapshot;
 use flowstone_core::pipeline::Pipeline;
 use flowstone_core::plan::{Planner, RunPlan, RunRequest};
 use flowstone_core::store::{AssetStatus, Store};
 use flowstone_core::{AssetId, Result};
 use jiff::Timestamp;
 
+use crate::sets::attach;
 use crate::spaces::check_spaces;
 
 /// What `request` would do now. Reads the store and writes nothing; an asset that the store does not know is new.
@@ -15,6 +17,7 @@ use crate::spaces::check_spaces;
 /// # Errors
 /// As [`Planner::plan`], and what the store says.
 pub async fn plan(pipeline: &Pipeline, store: &dyn Store, request: &RunRequest, now: Timestamp) -> Result<RunPlan> {
+    let pipeline = &attach(pipeline, store).await?;
     let known = store.assets().await?;
     check_spaces(pipeline.graph(), store, &known).await?;
     let known: HashMap<_, _> = known.into_iter().map(|row| (row.key, row.id)).collect();
@@ -26,16 +29,17 @@ pub async fn plan(pipeline: &Pipeline, store: &dyn Store, request: &RunRequest, 
             AssetId(u32::try_from(next - 1).unwrap_or(u32::MAX))
         }));
     }
-    plan_with(pipeline, store, &ids, request, now).await
+    plan_with(pipeline, store, &ids, request, now, None).await
 }
 
-/// The same, with the ids of the assets at hand.
+/// The same, with the ids of the assets at hand and the pipeline attached.
 pub(crate) async fn plan_with(
     pipeline: &Pipeline,
     store: &dyn Store,
     ids: &[AssetId],
     request: &RunRequest,
     now: Timestamp,
+    sets: Option<&[SetSnapshot]>,
 ) -> Result<RunPlan> {
     let graph = pipeline.graph();
     let mut statuses = vec![AssetStatus::default(); graph.len()];
@@ -54,6 +58,7 @@ pub(crate) async fn plan_with(
         ids,
         statuses: &statuses,
         now,
+        sets,
     }
     .plan(request)
 }

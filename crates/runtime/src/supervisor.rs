@@ -25,6 +25,7 @@ use crate::ledger::{Ledger, ledger};
 use crate::live_run::LiveRun;
 use crate::pools::PoolTable;
 use crate::run_actor::{RunActor, RunArguments, RunMessage};
+use crate::sets::EngineSets;
 
 mod admission;
 mod quiet;
@@ -141,7 +142,14 @@ impl Actor for Supervisor {
         let workers = options.workers.max(1);
         let (dispatcher, dispatching) =
             DispatcherHandle::start(&myself.get_cell(), workers, options.cancel_grace).await?;
+        let sets = EngineSets {
+            pipeline: pipeline.clone(),
+            store: Arc::clone(&store),
+            clock: Arc::clone(&options.clock),
+            ledger: handle.clone(),
+        };
         let shared = Arc::new(Shared {
+            sets: Arc::new(sets),
             pipeline,
             ids,
             io,

@@ -6,6 +6,7 @@
 mod batch;
 mod cache;
 mod connect;
+mod dynamic;
 mod encode;
 mod load;
 mod lock;
@@ -20,20 +21,23 @@ mod statements;
 mod word;
 mod writer;
 
+use std::collections::HashMap;
 use std::fs;
 use std::path::{Path, PathBuf};
 
 use async_trait::async_trait;
-use flowstone_core::partition::{PartitionSet, PartitionSpace};
+use flowstone_core::partition::{DynamicSpace, PartitionKey, PartitionSet, PartitionSpace};
 use flowstone_core::run::RunState;
 use flowstone_core::store::{
     AssetRow, AssetStatus, ChunkRow, Event, LineageInput, Materialization, Prune, Pruned, Record, RunFilter, RunRow,
     StepFailure, Store, StoreStats, Versions,
 };
 use flowstone_core::{AssetId, AssetKey, Error, ErrorKind, Result, RunId, Version};
+use jiff::Timestamp;
 use sqlx::SqlitePool;
 use tokio::sync::{Mutex, MutexGuard};
 
+use self::dynamic::KnownSets;
 use self::lock::OwnerLock;
 use self::read::End;
 use self::writer::Writer;
@@ -76,6 +80,8 @@ pub struct SqliteStore {
     /// `None` when this store only reads.
     writer: Option<Mutex<Writer>>,
     readers: SqlitePool,
+    /// What those who hold dynamic sets share.
+    sets: Mutex<KnownSets>,
 }
 
 impl SqliteStore {
@@ -96,6 +102,7 @@ impl SqliteStore {
             path,
             writer: Some(Mutex::new(writer)),
             readers,
+            sets: Mutex::default(),
         })
     }
 
@@ -121,6 +128,7 @@ impl SqliteStore {
             path,
             writer: None,
             readers,
+            sets: Mutex::default(),
         })
     }
 
@@ -170,8 +178,48 @@ impl Store for SqliteStore {
             .map_err(|error| error.during("declare assets in").about(self.path.display()))
     }
 
+    async fn dynamic_set(&self, name: &str) -> Result<DynamicSpace> {
+        let mut sets = self.sets.lock().await;
+        let set = dynamic::current(&mut sets, &self.readers, name).await;
+        set.map_err(self.reading())
+    }
+
+    async fn add_dynamic_keys(&self, set: &str, keys: &[PartitionKey], at: Timestamp) -> Result<Vec<u64>> {
+        let about = |error: Error| error.during("add partitions to").about(set);
+        let mut sets = self.sets.lock().await;
+        let mut writer = self.writer().await?;
+        let mut changed = writer.add_dynamic_keys(set, keys, at).await.map_err(about)?;
+        let indices = std::mem::take(&mut changed.indices);
+        dynamic::tell(&mut sets, &self.readers, set, changed)
+            .await
+            .map_err(about)?;
+        Ok(indices)
+    }
+
+    async fn retire_dynamic_keys(&self, set: &str, keys: &[PartitionKey], at: Timestamp) -> Result<Vec<u64>> {
+        let about = |error: Error| error.during("retire partitions of").about(set);
+        let mut sets = self.sets.lock().await;
+        let mut writer = self.writer().await?;
+        let mut changed = writer.retire_dynamic_keys(set, keys, at).await.map_err(about)?;
+        let indices = std::mem::take(&mut changed.indices);
+        dynamic::tell(&mut sets, &self.readers, set, changed)
+            .await
+            .map_err(about)?;
+        Ok(indices)
+    }
+
     async fn assets(&self) -> Result<Vec<AssetRow>> {
-        read::assets(&self.readers).await.map_err(self.reading())
+        let mut rows = read::assets(&self.readers).await.map_err(self.reading())?;
+        let mut known: HashMap<String, DynamicSpace> = HashMap::new();
+        for row in &mut rows {
+            for set in row.space.dynamic_sets() {
+                if !known.contains_key(set.name()) {
+                    known.insert(set.name().to_owned(), self.dynamic_set(set.name()).await?);
+                }
+            }
+            row.space = row.space.with_sets(&mut |set| known[set.name()].clone());
+        }
+        Ok(rows)
     }
 
     async fn commit(&self, records: &[Record]) -> Result<Vec<Result<()>>> {

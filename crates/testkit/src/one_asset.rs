@@ -3,10 +3,12 @@
 use std::collections::BTreeMap;
 use std::sync::Arc;
 
-use flowstone_core::asset::{Body, InputLoader, Outcome, RunScope, Step};
+use flowstone_core::asset::{Body, InputLoader, Outcome, PartitionSets, RunScope, Step};
 use flowstone_core::graph::{Input, Node};
-use flowstone_core::partition::{BoundMapping, PartitionSet};
+use flowstone_core::memory::MemoryStore;
+use flowstone_core::partition::{BoundMapping, PartitionKey, PartitionSet};
 use flowstone_core::pipeline::Pipeline;
+use flowstone_core::store::Store as _;
 use flowstone_core::{AssetValue, BoxFuture, Error, ErrorKind, Result, RunId, Value};
 use jiff::Timestamp;
 use serde_json::json;
@@ -42,6 +44,7 @@ pub struct OneAsset<'a> {
     attempt: u32,
     config: serde_json::Value,
     given: Vec<(String, String, Value)>,
+    sets: BTreeMap<String, Vec<PartitionKey>>,
 }
 
 impl<'a> OneAsset<'a> {
@@ -55,6 +58,7 @@ impl<'a> OneAsset<'a> {
             attempt: 1,
             config: json!({}),
             given: Vec::new(),
+            sets: BTreeMap::new(),
         }
     }
 
@@ -80,6 +84,13 @@ impl<'a> OneAsset<'a> {
         value: T,
     ) -> Self {
         self.given.push((upstream.into(), partition.into(), Value::new(value)));
+        self
+    }
+
+    /// The keys that a dynamic set has. What the function adds or retires is answered, and forgotten.
+    #[must_use]
+    pub fn dynamic<K: Into<PartitionKey>>(mut self, set: impl Into<String>, keys: impl IntoIterator<Item = K>) -> Self {
+        self.sets.insert(set.into(), keys.into_iter().map(Into::into).collect());
         self
     }
 
@@ -119,13 +130,21 @@ impl<'a> OneAsset<'a> {
     }
 
     async fn call(self) -> Result<Outcome<Value>> {
-        let graph = self.pipeline.graph();
+        let store = MemoryStore::default();
+        let mut known = BTreeMap::new();
+        for name in self.pipeline.graph().dynamic_sets().into_keys() {
+            let keys = self.sets.get(name).map_or(&[][..], Vec::as_slice);
+            store.add_dynamic_keys(name, keys, self.now).await?;
+            known.insert(name.to_owned(), store.dynamic_set(name).await?);
+        }
+        let pipeline = self.pipeline.with_sets(&known);
+        let graph = pipeline.graph();
         let ix = graph.find(&self.name)?;
         let node = graph.node(ix);
         let partition = index_of(node, &self.partition)?;
         let mut inputs = Vec::with_capacity(node.inputs().len());
         for input in node.inputs() {
-            inputs.push(GivenInput::new(self.pipeline, node, input, self.now)?);
+            inputs.push(GivenInput::new(&pipeline, node, input, self.now)?);
         }
         for (upstream, label, value) in self.given {
             let up = graph.find(&upstream)?;
@@ -149,10 +168,11 @@ impl<'a> OneAsset<'a> {
         }
         let step = Step {
             scope: Arc::new(RunScope {
-                pipeline: self.pipeline.clone(),
+                pipeline: pipeline.clone(),
                 node: ix,
                 run: RunId(Uuid::from_u128(1)),
                 config: self.config,
+                sets: Arc::new(OwnSets { store, now: self.now }),
             }),
             inputs: Arc::new(Given(inputs)),
             partition,
@@ -204,5 +224,21 @@ impl InputLoader for Given {
     fn load(&self, input: usize, upstream: u64) -> BoxFuture<'_, Result<Option<Value>>> {
         let value = self.0[input].values.get(&upstream).cloned();
         Box::pin(async move { Ok(value) })
+    }
+}
+
+/// Sets of this one call.
+struct OwnSets {
+    store: MemoryStore,
+    now: Timestamp,
+}
+
+impl PartitionSets for OwnSets {
+    fn add<'a>(&'a self, set: &'a str, keys: Vec<PartitionKey>) -> BoxFuture<'a, Result<Vec<u64>>> {
+        Box::pin(async move { self.store.add_dynamic_keys(set, &keys, self.now).await })
+    }
+
+    fn retire<'a>(&'a self, set: &'a str, keys: Vec<PartitionKey>) -> BoxFuture<'a, Result<Vec<u64>>> {
+        Box::pin(async move { self.store.retire_dynamic_keys(set, &keys, self.now).await })
     }
 }

@@ -11,6 +11,7 @@ mod fixture;
 mod lineage;
 mod prune;
 mod runs;
+mod sets;
 mod size;
 mod status;
 mod text;
@@ -44,6 +45,10 @@ pub use prune::{
 pub use runs::{
     a_key_names_one_run, a_run_comes_back_as_it_was, a_terminal_run_is_final, an_unknown_run_is_not_moved,
     failed_attempts_are_kept_in_order, runs_are_listed_in_order,
+};
+pub use sets::{
+    dynamic_keys_are_retired_and_taken_back, dynamic_keys_keep_their_index, dynamic_keys_may_be_any,
+    dynamic_sets_are_shared, dynamic_sets_survive,
 };
 pub use size::{a_full_chunk_is_committed_at_once, large_sets_are_kept, the_last_partition_is_like_any_other};
 pub use status::{
@@ -145,6 +150,11 @@ macro_rules! store_conformance {
             bounded_passes_come_to_the_end
             chunks_are_listed_by_asset_and_number
             declaring_again_replaces_the_space
+            dynamic_keys_are_retired_and_taken_back
+            dynamic_keys_keep_their_index
+            dynamic_keys_may_be_any
+            dynamic_sets_are_shared
+            dynamic_sets_survive
             ended_runs_go_and_open_ones_stay
             events_tell_what_was_committed_in_order
             failed_attempts_are_kept_in_order

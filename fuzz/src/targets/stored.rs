@@ -35,6 +35,7 @@ fn plan(seed: u64) -> Option<Vec<u8>> {
         ids: &ids,
         statuses: &statuses,
         now: now(),
+        sets: None,
     };
     let request = RunRequest {
         assets: (0..ids.len())

@@ -176,6 +176,13 @@ async fn perform(engine: &Engine, ask: Ask) -> Result<Answer> {
         }
         Ask::Redrive(run) => Ok(Answer::Redriven(engine.redrive(run).await?.run_id())),
         Ask::CollectGarbage => Ok(Answer::Collected(engine.collect_garbage(false).await?.into())),
+        Ask::Partitions { set, keys, adds } => {
+            let changed = match adds {
+                true => engine.add_partitions(&set, keys).await?,
+                false => engine.retire_partitions(&set, keys).await?,
+            };
+            Ok(Answer::Partitions(changed))
+        }
         Ask::Who => Err(Error::new(ErrorKind::Internal, "who holds the state is no work")),
     }
 }

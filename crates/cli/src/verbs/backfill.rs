@@ -14,6 +14,7 @@ use crate::entry::Context;
 use crate::exit::{Exit, Failure, OrUsage as _};
 use crate::request::request;
 use crate::session::Work;
+use crate::state;
 
 pub(super) async fn perform(context: &Context, args: &BackfillArgs) -> Result<Exit, Failure> {
     match &args.verb {
@@ -27,7 +28,7 @@ pub(super) async fn perform(context: &Context, args: &BackfillArgs) -> Result<Ex
 }
 
 async fn start(context: &Context, args: &BackfillArgs) -> Result<Exit, Failure> {
-    let pipeline = context.pipeline()?;
+    let pipeline = state::pipeline(context).await?;
     let partitions = PartitionArgs {
         partition: None,
         range: args.range.clone(),

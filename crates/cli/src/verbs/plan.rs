@@ -42,7 +42,7 @@ struct PlannedReason {
 }
 
 pub(super) async fn perform(context: &Context, args: &PlanArgs) -> Result<Exit, Failure> {
-    let pipeline = context.pipeline()?;
+    let pipeline = state::pipeline(context).await?;
     let now = Timestamp::now();
     let asked = &args.request;
     let request = request(&pipeline, &asked.selection, &asked.partitions, &asked.how, now).or_usage()?;

@@ -14,6 +14,7 @@ use crate::output::{ErrorJson, readable};
 use crate::progress::duration;
 use crate::request::request;
 use crate::session::{Carried, Work, carry_out};
+use crate::state;
 
 /// The most failures that an answer for programs spells out; `show` has them all.
 const FAILURES_MAX: usize = 1000;
@@ -60,7 +61,7 @@ struct Recovered {
 }
 
 pub(super) async fn perform(context: &Context, args: &RunArgs) -> Result<Exit, Failure> {
-    let pipeline = context.pipeline()?;
+    let pipeline = state::pipeline(context).await?;
     let asked = &args.request;
     let mut request = request(
         &pipeline,

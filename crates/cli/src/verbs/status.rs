@@ -41,6 +41,8 @@ struct Status {
     stale: Ranges,
     /// The latest step failed for good.
     failed: Ranges,
+    /// Not planned any more, and in none of the other counts.
+    retired: Ranges,
     last_run: Option<LastRun>,
 }
 
@@ -52,7 +54,7 @@ struct LastRun {
 }
 
 pub(super) async fn perform(context: &Context, args: &SelectionArgs) -> std::result::Result<Exit, Failure> {
-    let pipeline = context.pipeline()?;
+    let pipeline = state::pipeline(context).await?;
     let graph = pipeline.graph();
     let selected = select(graph, &args.selection).or_usage()?;
     let store = state::read(context.state_dir()).await?;
@@ -69,7 +71,7 @@ pub(super) async fn perform(context: &Context, args: &SelectionArgs) -> std::res
     }
     for (ix, status) in selected.assets.iter().zip(statuses) {
         let node = graph.node(*ix);
-        assets.push(describe(node, &status, last_runs.get(node.key()).copied(), now));
+        assets.push(describe(node, &status, last_runs.get(node.key()).copied(), now)?);
     }
     let statuses = Statuses {
         pipeline: pipeline.name().to_owned(),
@@ -80,11 +82,12 @@ pub(super) async fn perform(context: &Context, args: &SelectionArgs) -> std::res
     Ok(Exit::Done)
 }
 
-fn describe(node: &Node, status: &AssetStatus, last_run: Option<LastRun>, now: Timestamp) -> Status {
+fn describe(node: &Node, status: &AssetStatus, last_run: Option<LastRun>, now: Timestamp) -> Result<Status> {
     let space = node.space();
-    let len = space.len_at(now);
-    let materialized = status.materialized().below(len);
-    let missing = PartitionSet::full(len).difference(&materialized);
+    let existing = space.existing_at(now)?;
+    let retired = PartitionSet::full(space.len_at(now)).difference(&existing);
+    let materialized = status.materialized().intersect(&existing);
+    let missing = existing.difference(&materialized);
     let mut stale = status.stale.intersect(&materialized);
     // With a configuration the code is another; only a plan knows which configuration is meant.
     let empty = serde_json::Value::Object(serde_json::Map::new());
@@ -92,15 +95,16 @@ fn describe(node: &Node, status: &AssetStatus, last_run: Option<LastRun>, now: T
         let current = made_by(node, status, planned_code_version(node, &empty));
         stale.union_with(&materialized.difference(&current));
     }
-    Status {
+    Ok(Status {
         asset: node.key().to_string(),
-        partitions: len,
+        partitions: existing.len(),
         materialized: Ranges::new(space, &materialized),
         missing: Ranges::new(space, &missing),
         stale: Ranges::new(space, &stale),
-        failed: Ranges::new(space, &status.failed.below(len)),
+        failed: Ranges::new(space, &status.failed.intersect(&existing)),
+        retired: Ranges::new(space, &retired),
         last_run,
-    }
+    })
 }
 
 /// The newest run that had steps of each asset.
@@ -148,6 +152,13 @@ fn show(statuses: &Statuses) -> String {
     });
     let header = ["asset", "partitions", "made", "missing", "stale", "failed", "last run"];
     let mut text = aligned(header, &[1, 2, 3, 4, 5], rows);
+    for asset in statuses.assets.iter().filter(|asset| asset.retired.count > 0) {
+        let (count, are) = match asset.retired.count {
+            1 => ("one more partition".to_owned(), "is"),
+            count => (format!("{count} more partitions"), "are"),
+        };
+        text.push_str(&format!("\n{count} of {} {are} retired", asset.asset));
+    }
     if !statuses.has_state {
         text.push('\n');
         text.push_str(NOTHING_YET);

@@ -5,6 +5,7 @@ mod cancelling;
 mod collecting;
 mod gate;
 mod json;
+mod partitions;
 mod program;
 mod resuming;
 mod saving;

@@ -8,7 +8,7 @@ use std::os::unix::net::UnixStream;
 use std::process::ExitCode;
 
 use flowstone_core::asset::{Asset, AssetContext, Config, In, PartitionStream};
-use flowstone_core::partition::{Daily, Monthly};
+use flowstone_core::partition::{Daily, Monthly, Partitions};
 use flowstone_core::pipeline::Pipeline;
 use flowstone_core::{Error, ErrorKind, Result};
 use serde::Deserialize;
@@ -39,8 +39,18 @@ fn pipeline() -> Result<Pipeline> {
     }
     // What a test may have otherwise.
     let given = |name: &str, usual: &str| std::env::var(name).unwrap_or_else(|_| usual.to_owned());
-    let days = || Daily::from("2024-01-01").until(given("SAMPLE_DAYS_END", "2024-01-06"));
+    let end = given("SAMPLE_DAYS_END", "2024-01-06");
+    let days = || {
+        Daily::from("2024-01-01")
+            .zone(given("SAMPLE_ZONE", "UTC"))
+            .until(end.clone())
+    };
+    let orders = Asset::new("orders")
+        .partitions(Partitions::dynamic("customers"))
+        .run(|context: AssetContext| async move { context.partition_label() });
+    let is_dynamic = std::env::var_os("SAMPLE_DYNAMIC").is_some();
     Pipeline::builder(given("SAMPLE_NAME", "sample"))
+        .assets(is_dynamic.then_some(orders))
         .asset(
             Asset::new("numbers")
                 .description("Three numbers")

@@ -22,6 +22,19 @@ const MISTAKES: &[(&str, &str)] = &[
     ("run days --partition EWR", "EWR"),
     ("run days --range 2024-01-04..2024-01-02", "backwards"),
     ("run days --range 2024-01-04", "range"),
+    ("run days --range 2023-12-30..2024-01-02", "2024-01-01"),
+    ("run days --range 2024-01-04..2024-01-09", "2024-01-05"),
+    ("backfill days --range ..2024-01-09", "2024-01-05"),
+    ("backfill days --all --concurrency 0", "0 is not in"),
+    ("partitions add customers", "<KEYS>"),
+    (
+        "partitions add customers ann",
+        "no asset of the pipeline is partitioned by it",
+    ),
+    (
+        "partitions retire customers --from nowhere",
+        "no asset of the pipeline is partitioned by it",
+    ),
     ("run days --all --partition 2024-01-01", "cannot be used with"),
     ("run total --config total.by=3", "takes no configuration"),
     ("run scaled --config scaled.by=much", "asset scaled"),
@@ -84,6 +97,38 @@ fn a_pipeline_that_does_not_fit_together_fails_the_check() {
 
     assert_eq!(broken.status.code(), Some(1));
     assert!(String::from_utf8(broken.stdout).unwrap().contains("nobody"));
+}
+
+#[test]
+fn a_zone_that_does_not_exist_fails_the_check_and_says_what_to_write() {
+    let workspace = Workspace::new();
+
+    let checked = workspace
+        .command("check --output json")
+        .env("SAMPLE_ZONE", "Mars/Olympus")
+        .output()
+        .unwrap();
+
+    assert_eq!(checked.status.code(), Some(1));
+    let told = String::from_utf8(checked.stdout).unwrap();
+    assert!(told.contains("Mars/Olympus") && told.contains("IANA"), "{told}");
+}
+
+#[test]
+fn limits_of_zero_in_the_file_are_refused() {
+    let workspace = Workspace::new();
+    for (said, named) in [("workers = 0", "workers"), ("[pools]\napi = 0", "pools.api")] {
+        std::fs::write(workspace.path().join("flowstone.toml"), said).unwrap();
+
+        let refused = workspace.run("run total");
+
+        assert_eq!(refused.code, Some(64), "{refused:#?}");
+        assert!(
+            refused.stderr.contains(named) && refused.stderr.contains("fix: "),
+            "{refused:#?}"
+        );
+    }
+    assert!(!workspace.path().join(".flowstone").exists());
 }
 
 #[test]

@@ -20,6 +20,15 @@ pub trait InputLoader: Send + Sync + 'static {
     fn load(&self, input: usize, upstream: u64) -> BoxFuture<'_, Result<Option<Value>>>;
 }
 
+/// Adds and retires the partitions of dynamic sets. The engine implements it.
+pub trait PartitionSets: Send + Sync + 'static {
+    /// Adds `keys` to `set`; returns when that is on disk, with the index of each.
+    fn add<'a>(&'a self, set: &'a str, keys: Vec<PartitionKey>) -> BoxFuture<'a, Result<Vec<u64>>>;
+
+    /// Retires `keys` of `set`; returns when that is on disk, with the index of each.
+    fn retire<'a>(&'a self, set: &'a str, keys: Vec<PartitionKey>) -> BoxFuture<'a, Result<Vec<u64>>>;
+}
+
 /// What all steps of one asset in one run share.
 pub struct RunScope {
     /// The pipeline.
@@ -30,6 +39,8 @@ pub struct RunScope {
     pub run: RunId,
     /// The asset's section of the run's configuration.
     pub config: serde_json::Value,
+    /// The way to dynamic partitions.
+    pub sets: Arc<dyn PartitionSets>,
 }
 
 /// One step, from which its function's arguments are drawn.
@@ -100,6 +111,35 @@ impl AssetContext {
     /// The run.
     pub fn run_id(&self) -> RunId {
         self.0.scope.run
+    }
+
+    /// Adds partitions to a dynamic set, or takes retired ones back; returns when that is on disk, with the index of each.
+    ///
+    /// A run that is planned already, as this one, does not see them. Adding what is there changes nothing, so a step that
+    /// is tried again may add again.
+    ///
+    /// # Errors
+    /// `NotFound` when no asset of the pipeline is partitioned by the set; what the store says.
+    pub async fn add_partitions<K: Into<PartitionKey>>(
+        &self,
+        set: &str,
+        keys: impl IntoIterator<Item = K>,
+    ) -> Result<Vec<u64>> {
+        let keys = keys.into_iter().map(Into::into).collect();
+        self.0.scope.sets.add(set, keys).await
+    }
+
+    /// Retires partitions of a dynamic set: they are not planned any more, and keep their heads and lineage.
+    ///
+    /// # Errors
+    /// `NotFound` when no asset of the pipeline is partitioned by the set, or it has no such partition; what the store says.
+    pub async fn retire_partitions<K: Into<PartitionKey>>(
+        &self,
+        set: &str,
+        keys: impl IntoIterator<Item = K>,
+    ) -> Result<Vec<u64>> {
+        let keys = keys.into_iter().map(Into::into).collect();
+        self.0.scope.sets.retire(set, keys).await
     }
 
     /// The attempt, from 1.

@@ -8,7 +8,7 @@ use std::sync::{Mutex, MutexGuard, PoisonError};
 use async_trait::async_trait;
 use jiff::Timestamp;
 
-use crate::partition::{PartitionSet, PartitionSpace};
+use crate::partition::{DynamicKey, DynamicSpace, PartitionKey, PartitionSet, PartitionSpace};
 use crate::run::RunState;
 use crate::store::{
     AssetRow, AssetStatus, ChunkClaim, ChunkProgress, ChunkRow, ChunkState, Event, EventKind, HeadSet, LineageInput,
@@ -37,6 +37,7 @@ struct Kept {
     inputs: HashMap<AssetId, Vec<LineageInput>>,
     failures: HashMap<RunId, Vec<StepFailure>>,
     events: Vec<Event>,
+    sets: BTreeMap<String, DynamicSpace>,
 }
 
 impl MemoryStore {
@@ -46,6 +47,15 @@ impl MemoryStore {
 }
 
 impl Kept {
+    fn set(&mut self, name: &str) -> Result<DynamicSpace> {
+        if let Some(known) = self.sets.get(name) {
+            return Ok(known.clone());
+        }
+        let set = DynamicSpace::new(name)?;
+        self.sets.insert(name.to_owned(), set.clone());
+        Ok(set)
+    }
+
     fn apply(&mut self, record: &Record) -> Result<()> {
         match record {
             Record::RunCreated(row) => self.create_run(row),
@@ -293,8 +303,55 @@ impl Store for MemoryStore {
         Ok(ids)
     }
 
+    async fn dynamic_set(&self, name: &str) -> Result<DynamicSpace> {
+        self.kept().set(name)
+    }
+
+    async fn add_dynamic_keys(&self, set: &str, keys: &[PartitionKey], at: Timestamp) -> Result<Vec<u64>> {
+        DynamicSpace::check_call(keys)?;
+        let mut kept = self.kept();
+        let space = kept.set(set)?;
+        let mut indices = Vec::with_capacity(keys.len());
+        for key in keys {
+            let row = DynamicKey {
+                index: space.find(key).unwrap_or(space.len()),
+                key: key.clone(),
+                added_at: at,
+                retired_at: None,
+            };
+            indices.push(row.index);
+            space.learn([row])?;
+        }
+        Ok(indices)
+    }
+
+    async fn retire_dynamic_keys(&self, set: &str, keys: &[PartitionKey], at: Timestamp) -> Result<Vec<u64>> {
+        DynamicSpace::check_call(keys)?;
+        let mut kept = self.kept();
+        let space = kept.set(set)?;
+        let indices: Vec<u64> = keys.iter().map(|key| space.index_of(key)).collect::<Result<_>>()?;
+        let rows = indices.iter().filter_map(|index| space.entry(*index));
+        let retired: Vec<_> = rows
+            .map(|row| DynamicKey {
+                retired_at: row.retired_at.or(Some(at)),
+                ..row
+            })
+            .collect();
+        space.learn(retired)?;
+        Ok(indices)
+    }
+
     async fn assets(&self) -> Result<Vec<AssetRow>> {
-        Ok(self.kept().assets.clone())
+        let mut kept = self.kept();
+        let mut rows = kept.assets.clone();
+        for row in &mut rows {
+            let mut known = BTreeMap::new();
+            for set in row.space.dynamic_sets() {
+                known.insert(set.name().to_owned(), kept.set(set.name())?);
+            }
+            row.space = row.space.with_sets(&mut |set| known[set.name()].clone());
+        }
+        Ok(rows)
     }
 
     async fn commit(&self, records: &[Record]) -> Result<Vec<Result<()>>> {

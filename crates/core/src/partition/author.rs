@@ -6,6 +6,7 @@
 use jiff::civil::DateTime;
 
 use super::cron::CronRule;
+use super::dynamic::DynamicSpace;
 use super::granularity::Granularity;
 use super::key::PartitionKey;
 use super::literal::TimeLiteral;
@@ -23,6 +24,7 @@ pub struct Partitions(Draft);
 enum Draft {
     Ready(PartitionSpace),
     Keys(Vec<PartitionKey>),
+    Dynamic(String),
     Window(WindowDraft),
     Product(Vec<(String, Partitions)>),
 }
@@ -51,6 +53,27 @@ impl Partitions {
     /// Named partitions: `Partitions::keys(["EWR", "JFK", "LGA"])`.
     pub fn keys<K: Into<PartitionKey>>(keys: impl IntoIterator<Item = K>) -> Self {
         Self(Draft::Keys(keys.into_iter().map(Into::into).collect()))
+    }
+
+    /// Named partitions that are added and retired while everything runs, by `partitions add` on the command line or
+    /// [`AssetContext::add_partitions`](crate::asset::AssetContext::add_partitions). The store keeps them under the name of the
+    /// set; all assets that name it share them.
+    ///
+    /// ```
+    /// use flowstone_core::asset::{Asset, AssetContext};
+    /// use flowstone_core::partition::Partitions;
+    ///
+    /// let found = Asset::new("found").run(|context: AssetContext| async move {
+    ///     context.add_partitions("customers", ["ann", "jo"]).await
+    /// });
+    /// let orders = Asset::new("orders")
+    ///     .partitions(Partitions::dynamic("customers"))
+    ///     .run(|context: AssetContext| async move { context.partition_label().len() as u64 });
+    /// # flowstone_core::pipeline::Pipeline::builder("shop").assets([found, orders]).build()?;
+    /// # Ok::<(), flowstone_core::Error>(())
+    /// ```
+    pub fn dynamic(set: impl Into<String>) -> Self {
+        Self(Draft::Dynamic(set.into()))
     }
 
     /// All combinations of dimensions, each with a name. Dimensions of different types go through `.into()`, or are
@@ -91,6 +114,7 @@ impl Partitions {
                 .about("static partitions")
                 .fix("give at least one key")),
             Draft::Keys(keys) => StaticSpace::new(keys.iter().cloned()).map(PartitionSpace::Static),
+            Draft::Dynamic(set) => DynamicSpace::new(set).map(PartitionSpace::Dynamic),
             Draft::Window(draft) => draft.build().map(PartitionSpace::Window),
             Draft::Product(dimensions) => {
                 let spaces = dimensions.iter().map(|(name, partitions)| {

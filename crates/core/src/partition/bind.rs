@@ -2,7 +2,9 @@
 
 use std::collections::BTreeMap;
 
-use super::bound::{BoundMapping, Plan};
+use jiff::Timestamp;
+
+use super::bound::{BoundMapping, CHECKED_LEN_MAX, Plan};
 use super::key::PartitionKey;
 use super::mapping::Mapping;
 use super::projection::Axis;
@@ -10,12 +12,34 @@ use super::set::PartitionSet;
 use super::space::PartitionSpace;
 use crate::{Error, ErrorKind, Result};
 
-pub(super) fn bind(
-    mapping: &Mapping,
-    down: &PartitionSpace,
-    up: &PartitionSpace,
-    len: &dyn Fn(&PartitionSpace) -> u64,
-) -> Result<BoundMapping> {
+/// As of when two spaces are bound.
+#[derive(Debug, Clone, Copy)]
+pub(super) enum Lengths {
+    /// As they are at a time.
+    At(Timestamp),
+    /// As far as their definitions let them grow, and as a check needs to look.
+    Capacity,
+}
+
+impl Lengths {
+    fn len(self, space: &PartitionSpace) -> u64 {
+        match (self, space) {
+            (Self::At(now), space) => space.len_at(now),
+            (Self::Capacity, PartitionSpace::Static(space)) => space.len(),
+            (Self::Capacity, space) => space.capacity().min(CHECKED_LEN_MAX),
+        }
+    }
+
+    fn existing(self, space: &PartitionSpace) -> Result<PartitionSet> {
+        match self {
+            Self::At(now) => space.existing_at(now),
+            Self::Capacity => Ok(PartitionSet::full(self.len(space))),
+        }
+    }
+}
+
+pub(super) fn bind(mapping: &Mapping, down: &PartitionSpace, up: &PartitionSpace, at: Lengths) -> Result<BoundMapping> {
+    let len = |space: &PartitionSpace| at.len(space);
     let plan = match (mapping, down, up) {
         (Mapping::Identity, _, _) if down == up => Plan::Shift(0),
         (Mapping::Identity, PartitionSpace::Static(down), PartitionSpace::Static(up))
@@ -69,9 +93,9 @@ pub(super) fn bind(
         (Mapping::Window | Mapping::Offset(_) | Mapping::Trailing(_) | Mapping::Preceding(_), _, _) => {
             return Err(refused("both must be partitioned by time").fix("give Mapping::All or Mapping::Table(pairs)"));
         }
-        (Mapping::All, _, _) => Plan::Broadcast(PartitionSet::full(len(up))),
-        (Mapping::Last, _, _) => Plan::Broadcast(len(up).checked_sub(1).map(PartitionSet::single).unwrap_or_default()),
-        (Mapping::Table(pairs), _, _) => pairs_plan(pairs, down, up, len)?,
+        (Mapping::All, _, _) => Plan::Broadcast(at.existing(up)?),
+        (Mapping::Last, _, _) => Plan::Broadcast(at.existing(up)?.max().map(PartitionSet::single).unwrap_or_default()),
+        (Mapping::Table(pairs), _, _) => pairs_plan(pairs, down, up, at)?,
         (Mapping::Dimension(name), PartitionSpace::Product(product), other)
             if !matches!(other, PartitionSpace::Product(_)) =>
         {
@@ -80,7 +104,7 @@ pub(super) fn bind(
             };
             Plan::DownDigit {
                 axis,
-                inner: Box::new(bind(&Mapping::infer(space, other)?, space, other, len)?),
+                inner: Box::new(bind(&Mapping::infer(space, other)?, space, other, at)?),
             }
         }
         (Mapping::Dimension(name), other, PartitionSpace::Product(product))
@@ -91,7 +115,8 @@ pub(super) fn bind(
             };
             Plan::UpDigit {
                 axis,
-                inner: Box::new(bind(&Mapping::infer(other, space)?, other, space, len)?),
+                inner: Box::new(bind(&Mapping::infer(other, space)?, other, space, at)?),
+                retired: PartitionSet::full(len(up)).difference(&at.existing(up)?),
             }
         }
         (Mapping::Dimension(_), _, _) => {
@@ -109,8 +134,9 @@ fn pairs_plan(
     pairs: &[(PartitionKey, PartitionKey)],
     down: &PartitionSpace,
     up: &PartitionSpace,
-    len: &dyn Fn(&PartitionSpace) -> u64,
+    at: Lengths,
 ) -> Result<Plan> {
+    let len = |space: &PartitionSpace| at.len(space);
     let mut down_to_up: BTreeMap<u64, PartitionSet> = BTreeMap::new();
     let mut up_to_down: BTreeMap<u64, PartitionSet> = BTreeMap::new();
     for (down_key, up_key) in pairs {

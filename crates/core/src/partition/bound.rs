@@ -7,7 +7,7 @@ use std::collections::BTreeMap;
 
 use jiff::Timestamp;
 
-use super::bind::bind;
+use super::bind::{Lengths, bind};
 use super::mapping::Mapping;
 use super::projection::Axis;
 use super::set::{PartitionSet, check_len};
@@ -69,6 +69,8 @@ pub(super) enum Plan {
     UpDigit {
         axis: Axis,
         inner: Box<BoundMapping>,
+        /// What is not read, since it is retired.
+        retired: PartitionSet,
     },
 }
 
@@ -77,18 +79,14 @@ impl BoundMapping {
     pub fn new(mapping: &Mapping, down: &PartitionSpace, up: &PartitionSpace, now: Timestamp) -> Result<Self> {
         let at = |space: &PartitionSpace| space.len_at(now);
         let fit = check_len(at(down).into()).and_then(|()| check_len(at(up).into()));
-        fit.and_then(|()| bind(mapping, down, up, &at))
+        fit.and_then(|()| bind(mapping, down, up, Lengths::At(now)))
             .map_err(|error| about(error, mapping, down, up))
     }
 
     /// Binds `mapping` to two spaces as long as their definitions let them become, to check a definition before any
     /// time is known. At most [`CHECKED_LEN_MAX`] partitions of each side are looked at.
     pub fn at_capacity(mapping: &Mapping, down: &PartitionSpace, up: &PartitionSpace) -> Result<Self> {
-        let len = |space: &PartitionSpace| match space {
-            PartitionSpace::Static(space) => space.len(),
-            space => space.capacity().min(CHECKED_LEN_MAX),
-        };
-        bind(mapping, down, up, &len).map_err(|error| about(error, mapping, down, up))
+        bind(mapping, down, up, Lengths::Capacity).map_err(|error| about(error, mapping, down, up))
     }
 
     /// How many downstream partitions there are.
@@ -127,7 +125,14 @@ impl BoundMapping {
             Plan::Broadcast(_) => PartitionSet::new(),
             Plan::Pairs { down_to_up, .. } => looked_up(down, down_to_up),
             Plan::DownDigit { axis, inner } => inner.upstream_of(&axis.project(&down.below(self.down_len))),
-            Plan::UpDigit { axis, inner } => axis.spread(&inner.upstream_of(down), self.up_len),
+            Plan::UpDigit { axis, inner, retired } => {
+                let read = axis.spread(&inner.upstream_of(down), self.up_len);
+                if retired.is_empty() {
+                    read
+                } else {
+                    read.difference(retired)
+                }
+            }
         }
     }
 
@@ -147,7 +152,10 @@ impl BoundMapping {
             Plan::Broadcast(_) => PartitionSet::full(self.down_len),
             Plan::Pairs { up_to_down, .. } => looked_up(up, up_to_down),
             Plan::DownDigit { axis, inner } => axis.spread(&inner.downstream_of(up), self.down_len),
-            Plan::UpDigit { axis, inner } => inner.downstream_of(&axis.project(&up.below(self.up_len))),
+            Plan::UpDigit { axis, inner, retired } => {
+                let read = up.below(self.up_len).difference(retired);
+                inner.downstream_of(&axis.project(&read))
+            }
         }
     }
 

@@ -130,6 +130,11 @@ impl PartitionKey {
         key_binary::encode(self)
     }
 
+    /// How many bytes the binary form takes.
+    pub fn encoded_len(&self) -> usize {
+        key_binary::encoded_len(self)
+    }
+
     /// Reads what [`PartitionKey::encode`] wrote.
     ///
     /// Refuses another format version, an unknown tag, a value out of range, a broken limit and trailing bytes.

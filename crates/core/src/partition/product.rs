@@ -5,6 +5,7 @@
 
 use jiff::Timestamp;
 
+use super::dynamic::DynamicSpace;
 use super::key::PartitionKey;
 use super::space::PartitionSpace;
 use crate::{Error, ErrorKind, Result};
@@ -81,6 +82,14 @@ impl ProductSpace {
             .iter()
             .find(|dimension| dimension.name == name)
             .map(|dimension| &dimension.space)
+    }
+
+    pub(super) fn with_sets(&self, known: &mut dyn FnMut(&DynamicSpace) -> DynamicSpace) -> Self {
+        let mut same = self.clone();
+        for dimension in &mut same.dimensions {
+            dimension.space = dimension.space.with_sets(known);
+        }
+        same
     }
 
     pub(super) fn parts(&self) -> &[Dimension] {
@@ -217,14 +226,17 @@ fn check(dimensions: &[Dimension]) -> Result<usize> {
                     "give it at least one key",
                 );
             }
-            PartitionSpace::Static(_) | PartitionSpace::Window(_) => {}
+            PartitionSpace::Static(_) | PartitionSpace::Dynamic(_) | PartitionSpace::Window(_) => {}
         }
     }
-    let grows = |dimension: &Dimension| dimension.space.grows_with_time();
+    let grows = |dimension: &Dimension| dimension.space.grows();
     let growing: Vec<_> = dimensions.iter().filter(|dimension| grows(dimension)).collect();
     if let [first, second, ..] = growing.as_slice() {
-        let message = format!("both {:?} and {:?} grow with time", first.name, second.name);
-        return refuse(message, "give all but one of them an end by until(…)");
+        let message = format!("both {:?} and {:?} grow", first.name, second.name);
+        return refuse(
+            message,
+            "let one dimension grow: give the windows an end by until(…), or name the keys by Partitions::keys(…)",
+        );
     }
     Ok(dimensions.iter().position(grows).unwrap_or(0))
 }

@@ -6,6 +6,7 @@
 use jiff::Timestamp;
 use serde::{Deserialize, Serialize};
 
+use super::dynamic::RETIRED;
 use super::literal::TimeLiteral;
 use super::product::{ProductSpace, is_tuple, split_outside_quotes};
 use super::projection::cross;
@@ -40,7 +41,7 @@ impl PartitionSpace {
     /// # Errors
     ///
     /// What the space does not hold, windows that are not over at `now`, a range that runs backwards or crosses the
-    /// ends of the space.
+    /// ends of the space, a retired partition by its name. Ranges and `*` leave retired partitions out.
     pub fn select(&self, selector: &PartitionSelector, now: Timestamp) -> Result<PartitionSet> {
         choose(self, selector, Some(now))
     }
@@ -61,11 +62,39 @@ impl PartitionSpace {
 
 /// Without a `now` every window counts as over.
 fn choose(space: &PartitionSpace, selector: &PartitionSelector, now: Option<Timestamp>) -> Result<PartitionSet> {
-    let len = now.map_or(space.capacity(), |now| space.len_at(now));
+    let len = match (now, space) {
+        (Some(now), space) => space.len_at(now),
+        (None, PartitionSpace::Dynamic(space)) => space.len(),
+        (None, space) => space.capacity(),
+    };
     match (space, selector) {
-        (_, PartitionSelector::All) => {
-            check_len(len.into()).during("select")?;
-            Ok(PartitionSet::full(len))
+        (_, PartitionSelector::All) => match now {
+            Some(now) => space.existing_at(now).during("select"),
+            None => {
+                check_len(len.into()).during("select")?;
+                Ok(PartitionSet::full(len))
+            }
+        },
+        (PartitionSpace::Dynamic(set), PartitionSelector::Key(text)) => {
+            let index = set.parse(text)?;
+            if now.is_some() {
+                set.refuse_retired(index)?;
+            }
+            Ok(PartitionSet::single(index).below(len))
+        }
+        (PartitionSpace::Dynamic(set), PartitionSelector::Range(text)) => {
+            let (first, last) = split_range(text)?;
+            let lo = first.map_or(Ok(0), |text| set.parse(text))?;
+            let hi = last.map_or(Ok(len.saturating_sub(1)), |text| set.parse(text))?;
+            if lo > hi {
+                return Err(backwards(text));
+            }
+            let chosen = PartitionSet::from_range(lo..len.min(hi + 1));
+            Ok(if now.is_some() {
+                chosen.intersect(&set.existing())
+            } else {
+                chosen
+            })
         }
         (PartitionSpace::Unit, _) => Ok(PartitionSet::full(1)),
         (PartitionSpace::Static(_), PartitionSelector::Key(text)) => space.parse(text).map(PartitionSet::single),
@@ -167,7 +196,13 @@ fn choose_product(
     if let PartitionSelector::Key(text) = selector
         && is_tuple(text)
     {
-        return product.parse(text).map(PartitionSet::single);
+        let index = product.parse(text)?;
+        for (dimension, digit) in product.digits(index) {
+            if let (PartitionSpace::Dynamic(set), Some(_)) = (&dimension.space, now) {
+                set.refuse_retired(digit)?;
+            }
+        }
+        return Ok(PartitionSet::single(index));
     }
     match per_dimension(product, selector)? {
         Some(selectors) => {
@@ -233,7 +268,9 @@ fn choose_alone(product: &ProductSpace, selector: &PartitionSelector, now: Optio
         match choose(space, selector, now) {
             Ok(set) if chosen.is_none() => chosen = Some((position, set)),
             Ok(_) => return Err(product.wrong_shape(text)),
-            Err(error) if error.kind() == ErrorKind::OutOfRange => refused = Some(error),
+            Err(error) if error.kind() == ErrorKind::OutOfRange || error.stable_code() == RETIRED => {
+                refused = Some(error);
+            }
             Err(_) => {}
         }
     }

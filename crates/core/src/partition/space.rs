@@ -1,15 +1,19 @@
 //! All partitions of an asset, as dense indices from zero.
 //!
 //! The one type that the rest of Flowstone asks: how many there are, which index a key has, what an index is called.
-//! What a space is made of stays in the four kinds.
+//! What a space is made of stays in the five kinds.
+
+use std::borrow::Cow;
 
 use jiff::Timestamp;
 use serde::{Deserialize, Serialize};
 
+use super::dynamic::{DYNAMIC_LEN_MAX, DynamicSpace, SetSnapshot};
 use super::key::PartitionKey;
 use super::literal::TimeLiteral;
 use super::product::{ProductSpace, SEPARATOR};
-use super::set::PartitionSet;
+use super::projection::cross;
+use super::set::{PartitionSet, check_len};
 use super::space_wire::StoredSpace;
 use super::static_space::{self, StaticSpace};
 use super::window::WindowSpace;
@@ -35,6 +39,8 @@ pub enum PartitionSpace {
     Unit,
     /// Named partitions.
     Static(StaticSpace),
+    /// Named partitions that are kept in the store and grow.
+    Dynamic(DynamicSpace),
     /// Time windows.
     Window(WindowSpace),
     /// All combinations of several dimensions.
@@ -42,13 +48,69 @@ pub enum PartitionSpace {
 }
 
 impl PartitionSpace {
-    /// How many partitions there are at `now`: windows without an end count once they are over.
+    /// How many partitions there are at `now`: windows without an end count once they are over, those of a dynamic set once
+    /// they were added, even if they are retired.
     pub fn len_at(&self, now: Timestamp) -> u64 {
         match self {
             Self::Unit => 1,
             Self::Static(space) => space.len(),
+            Self::Dynamic(space) => space.len(),
             Self::Window(space) => space.len_at(now),
             Self::Product(space) => space.len_at(now),
+        }
+    }
+
+    /// The partitions that there are at `now`: all below [`PartitionSpace::len_at`] but those that are retired.
+    ///
+    /// # Errors
+    /// `LimitExceeded` when they are more than a set may hold.
+    pub fn existing_at(&self, now: Timestamp) -> Result<PartitionSet> {
+        let len = self.len_at(now);
+        check_len(len.into())?;
+        match self {
+            Self::Dynamic(space) => Ok(space.existing().below(len)),
+            Self::Product(product) if product.dimensions().any(|(_, space)| space.has_retired()) => {
+                let sets = product.dimensions().map(|(_, space)| space.existing_at(now));
+                cross(product, &sets.collect::<Result<Vec<_>>>()?)
+            }
+            _ => Ok(PartitionSet::full(len)),
+        }
+    }
+
+    fn has_retired(&self) -> bool {
+        matches!(self, Self::Dynamic(space) if !space.retired().is_empty())
+    }
+
+    /// This space with its dynamic sets as they are in `snapshots`; the others are as they are now.
+    pub fn as_of(&self, snapshots: &[SetSnapshot]) -> Cow<'_, Self> {
+        if snapshots.is_empty() || self.dynamic_sets().is_empty() {
+            return Cow::Borrowed(self);
+        }
+        Cow::Owned(self.with_sets(&mut |set| {
+            let seen = snapshots.iter().find(|snapshot| snapshot.name == set.name());
+            seen.map_or_else(|| set.clone(), |seen| set.as_of(seen))
+        }))
+    }
+
+    /// The dynamic sets in it.
+    pub fn dynamic_sets(&self) -> Vec<&DynamicSpace> {
+        match self {
+            Self::Dynamic(space) => vec![space],
+            Self::Product(product) => product
+                .dimensions()
+                .flat_map(|(_, space)| space.dynamic_sets())
+                .collect(),
+            Self::Unit | Self::Static(_) | Self::Window(_) => Vec::new(),
+        }
+    }
+
+    /// The same space with other knowledge of its dynamic sets.
+    #[must_use]
+    pub fn with_sets(&self, known: &mut dyn FnMut(&DynamicSpace) -> DynamicSpace) -> Self {
+        match self {
+            Self::Dynamic(space) => Self::Dynamic(known(space)),
+            Self::Product(product) => Self::Product(product.with_sets(known)),
+            Self::Unit | Self::Static(_) | Self::Window(_) => self.clone(),
         }
     }
 
@@ -57,17 +119,19 @@ impl PartitionSpace {
         match self {
             Self::Unit => 1,
             Self::Static(space) => space.len(),
+            Self::Dynamic(_) => DYNAMIC_LEN_MAX,
             Self::Window(space) => space.capacity(),
             Self::Product(space) => space.capacity(),
         }
     }
 
-    /// True if [`PartitionSpace::len_at`] depends on the time.
-    pub fn grows_with_time(&self) -> bool {
+    /// True if there may be more partitions later.
+    pub fn grows(&self) -> bool {
         match self {
             Self::Unit | Self::Static(_) => false,
+            Self::Dynamic(_) => true,
             Self::Window(space) => space.end().is_none(),
-            Self::Product(space) => space.dimensions().any(|(_, space)| space.grows_with_time()),
+            Self::Product(space) => space.dimensions().any(|(_, space)| space.grows()),
         }
     }
 
@@ -92,7 +156,7 @@ impl PartitionSpace {
     pub fn window_of(&self, index: u64) -> Option<(Timestamp, Timestamp)> {
         match self {
             Self::Window(space) => Some(space.interval_of(index)),
-            Self::Unit | Self::Static(_) | Self::Product(_) => None,
+            Self::Unit | Self::Static(_) | Self::Dynamic(_) | Self::Product(_) => None,
         }
     }
 
@@ -107,6 +171,7 @@ impl PartitionSpace {
             Self::Unit if *key == PartitionKey::Unit => Ok(0),
             Self::Unit => Err(not_partitioned(key)),
             Self::Static(space) => space.index_of(key),
+            Self::Dynamic(space) => space.index_of(key),
             Self::Window(space) => space.index_of(key),
             Self::Product(space) => space.index_of(key),
         }
@@ -126,6 +191,15 @@ impl PartitionSpace {
         match self {
             Self::Unit => Ok(PartitionKey::Unit),
             Self::Static(space) => Ok(space.keys()[index as usize].clone()),
+            Self::Dynamic(space) => space.key_of(index).ok_or_else(|| {
+                Error::new(
+                    ErrorKind::OutOfRange,
+                    format!("the set holds {} partitions", space.len()),
+                )
+                .code("partition_out_of_space")
+                .during("find partition")
+                .about(index)
+            }),
             Self::Window(space) => Ok(space.key_of(index)),
             Self::Product(space) => {
                 let keys = space
@@ -147,6 +221,10 @@ impl PartitionSpace {
         match self {
             Self::Unit => UNIT_LABEL.to_owned(),
             Self::Static(space) => static_space::label(&space.keys()[index as usize]),
+            Self::Dynamic(space) => match space.key_of(index) {
+                Some(key) => static_space::label(&key),
+                None => format!("#{index}"),
+            },
             Self::Window(space) => space.label(index),
             Self::Product(space) => {
                 let labels = space
@@ -165,6 +243,7 @@ impl PartitionSpace {
                 _ => Err(not_partitioned(format!("{text:?}"))),
             },
             Self::Static(space) => space.parse(text),
+            Self::Dynamic(space) => space.parse(text),
             Self::Window(space) => space.index_of(&window_key(space, text)?),
             Self::Product(space) => space.parse(text),
         }
@@ -175,6 +254,7 @@ impl PartitionSpace {
         match self {
             Self::Unit => "not partitioned".to_owned(),
             Self::Static(space) => format!("static: {}", space.ends()),
+            Self::Dynamic(space) => format!("dynamic: {}", space.name()),
             Self::Window(space) => format!("{}: {}, {}", space.granularity(), space.ends(), space.zone_name()),
             Self::Product(space) => {
                 let each = space

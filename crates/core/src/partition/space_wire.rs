@@ -3,6 +3,7 @@
 use jiff::civil::DateTime;
 use serde::{Deserialize, Serialize};
 
+use super::dynamic::DynamicSpace;
 use super::granularity::Granularity;
 use super::key::PartitionKey;
 use super::product::ProductSpace;
@@ -35,6 +36,9 @@ enum StoredKind {
     Product {
         dimensions: Vec<(String, StoredKind)>,
     },
+    Dynamic {
+        set: String,
+    },
 }
 
 impl From<PartitionSpace> for StoredSpace {
@@ -52,6 +56,9 @@ impl From<&PartitionSpace> for StoredKind {
             PartitionSpace::Unit => Self::Unit,
             PartitionSpace::Static(space) => Self::Static {
                 keys: space.keys().to_vec(),
+            },
+            PartitionSpace::Dynamic(space) => Self::Dynamic {
+                set: space.name().to_owned(),
             },
             PartitionSpace::Window(space) => Self::Window {
                 granularity: space.granularity().clone(),
@@ -94,6 +101,7 @@ impl TryFrom<StoredKind> for PartitionSpace {
         match stored {
             StoredKind::Unit => Ok(Self::Unit),
             StoredKind::Static { keys } => StaticSpace::new(keys).map(Self::Static),
+            StoredKind::Dynamic { set } => DynamicSpace::new(set).map(Self::Dynamic),
             StoredKind::Window {
                 granularity,
                 zone,

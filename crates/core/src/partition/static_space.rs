@@ -104,22 +104,23 @@ impl StaticSpace {
             .code("partition_unknown")
             .during("find partition")
             .about(format!("{:?}", text.chars().take(80).collect::<String>()));
-        match self.similar(text) {
+        match similar(self.keys().iter().map(label), text) {
             Some(similar) => error.fix(format!("did you mean {similar}?")),
             None => error.fix("choose one of the asset's partitions, or add this one to them"),
         }
     }
+}
 
-    fn similar(&self, text: &str) -> Option<String> {
-        let wanted: Vec<char> = text.chars().take(80).flat_map(char::to_lowercase).collect();
-        let near = (wanted.len() / 3).max(1);
-        let labels = self.keys().iter().take(SUGGEST_KEYS_MAX).map(label);
-        labels
-            .map(|label| (edit_distance(&wanted, &label.to_lowercase()), label))
-            .filter(|(distance, _)| *distance <= near)
-            .min_by_key(|(distance, _)| *distance)
-            .map(|(_, label)| label)
-    }
+/// The one of the first labels that is most like `text`, if it is much like it.
+pub(super) fn similar(labels: impl Iterator<Item = String>, text: &str) -> Option<String> {
+    let wanted: Vec<char> = text.chars().take(80).flat_map(char::to_lowercase).collect();
+    let near = (wanted.len() / 3).max(1);
+    labels
+        .take(SUGGEST_KEYS_MAX)
+        .map(|label| (edit_distance(&wanted, &label.to_lowercase()), label))
+        .filter(|(distance, _)| *distance <= near)
+        .min_by_key(|(distance, _)| *distance)
+        .map(|(_, label)| label)
 }
 
 /// What people call a key: its bare text where no other key is written so, else its canonical text.

@@ -8,7 +8,7 @@ use jiff::Timestamp;
 use super::{Force, PlannedAsset, Reason, RunPlan, RunRequest};
 use crate::asset::InputKind;
 use crate::graph::{AssetGraph, Node, NodeIx};
-use crate::partition::{BoundMapping, PartitionSet, reach};
+use crate::partition::{BoundMapping, PartitionSet, SetSnapshot, reach};
 use crate::store::{AssetStatus, Versions};
 use crate::{AssetId, CodeVersion, Error, ErrorKind, Result};
 
@@ -23,6 +23,8 @@ pub struct Planner<'a> {
     pub statuses: &'a [AssetStatus],
     /// The current time; partitions that do not exist yet are not planned.
     pub now: Timestamp,
+    /// Dynamic sets as another plan saw them; as they are known now when nothing is given.
+    pub sets: Option<&'a [SetSnapshot]>,
 }
 
 /// The code version that a step of `node` records under a configuration: other configuration is other code.
@@ -75,20 +77,29 @@ impl Planner<'_> {
             .map(|key| self.graph.find(key.as_str()))
             .collect::<Result<Vec<_>>>()?;
         let forced = self.forced(request.force, &selected, &targets);
+        // Whatever is added or retired meanwhile: the plan sees one state of each set.
+        let sets = match self.sets {
+            Some(sets) => sets.to_vec(),
+            None => self.graph.snapshots(selected.iter().copied()),
+        };
         let mut drafts: Vec<Draft> = std::iter::repeat_with(Draft::default).take(self.graph.len()).collect();
         let mut assets = Vec::new();
         for (ix, node) in self.graph.nodes().filter(|(ix, _)| selected.contains(ix)) {
             let section = request.config.section(node.key());
             let code_version = planned_code_version(node, &section);
             let chosen = match &request.redrive {
-                Some(redrive) => redrive.steps.get(node.key()).cloned().unwrap_or_default(),
+                Some(redrive) => {
+                    let left = redrive.steps.get(node.key()).cloned().unwrap_or_default();
+                    left.intersect(&node.space().as_of(&sets).existing_at(self.now)?)
+                }
                 None => node
                     .space()
+                    .as_of(&sets)
                     .select(&request.partitions, self.now)
                     .map_err(|error| error.during("choose partitions of").about(node.key()))?,
             };
             drafts[ix.index()].chosen = chosen;
-            let reasons = self.reasons(ix, code_version, forced.contains(&ix), &drafts)?;
+            let reasons = self.reasons(ix, code_version, forced.contains(&ix), &drafts, &sets)?;
             let mut steps = PartitionSet::new();
             let mut certain = PartitionSet::new();
             for (reason, partitions) in &reasons {
@@ -101,7 +112,7 @@ impl Planner<'_> {
                 continue;
             }
             drafts[ix.index()].steps = steps.clone();
-            let pinned = self.pin(ix, &steps, &drafts)?;
+            let pinned = self.pin(ix, &steps, &drafts, &sets)?;
             let base = self.statuses[ix.index()].versions_of(&steps);
             let sources = node.sources().iter();
             let sources = sources.map(|(source, of)| (sourced(code_version, *source), of.intersect(&steps)));
@@ -119,6 +130,7 @@ impl Planner<'_> {
         }
         Ok(RunPlan {
             planned_at: self.now,
+            sets,
             config: request.config.clone(),
             assets,
         })
@@ -170,6 +182,7 @@ impl Planner<'_> {
         code_version: CodeVersion,
         is_forced: bool,
         drafts: &[Draft],
+        sets: &[SetSnapshot],
     ) -> Result<Vec<(Reason, PartitionSet)>> {
         let status = &self.statuses[ix.index()];
         let mut left = drafts[ix.index()].chosen.clone();
@@ -195,9 +208,9 @@ impl Planner<'_> {
         for (number, input) in self.graph.node(ix).inputs().iter().enumerate() {
             let planned = &drafts[input.upstream.index()].steps;
             if input.upstream == ix {
-                own.push(self.bind(ix, number)?);
+                own.push(self.bind(ix, number, sets)?);
             } else if !planned.is_empty() {
-                touched.union_with(&self.bind(ix, number)?.downstream_of(planned));
+                touched.union_with(&self.bind(ix, number, sets)?.downstream_of(planned));
             }
         }
         if !own.is_empty() {
@@ -209,11 +222,11 @@ impl Planner<'_> {
     }
 
     /// Pins the upstream partitions that `steps` need and that are not planned themselves.
-    fn pin(&self, ix: NodeIx, steps: &PartitionSet, drafts: &[Draft]) -> Result<Vec<Versions>> {
+    fn pin(&self, ix: NodeIx, steps: &PartitionSet, drafts: &[Draft], sets: &[SetSnapshot]) -> Result<Vec<Versions>> {
         let node = self.graph.node(ix);
         let mut pinned = Vec::with_capacity(node.inputs().len());
         for (number, input) in node.inputs().iter().enumerate() {
-            let mut needed = self.bind(ix, number)?.upstream_of(steps);
+            let mut needed = self.bind(ix, number, sets)?.upstream_of(steps);
             needed.subtract(&drafts[input.upstream.index()].steps);
             let versions = self.statuses[input.upstream.index()].versions_of(&needed);
             if input.kind != InputKind::Optional {
@@ -252,14 +265,10 @@ impl Planner<'_> {
     }
 
     /// The partition mapping of input `number`, at the lengths of now.
-    fn bind(&self, ix: NodeIx, number: usize) -> Result<BoundMapping> {
+    fn bind(&self, ix: NodeIx, number: usize, sets: &[SetSnapshot]) -> Result<BoundMapping> {
         let node = self.graph.node(ix);
         let input = &node.inputs()[number];
-        BoundMapping::new(
-            &input.mapping,
-            node.space(),
-            self.graph.node(input.upstream).space(),
-            self.now,
-        )
+        let (down, up) = (node.space(), self.graph.node(input.upstream).space());
+        BoundMapping::new(&input.mapping, &down.as_of(sets), &up.as_of(sets), self.now)
     }
 }

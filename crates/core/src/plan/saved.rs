@@ -122,6 +122,12 @@ impl SavedPlan {
         let mut differences = Vec::new();
         for was in &self.plan.assets {
             let node = graph.node(graph.find(was.key.as_str())?);
+            if !node.space().dynamic_sets().is_empty() {
+                let retired = was.steps.difference(&node.space().existing_at(self.plan.planned_at)?);
+                if !retired.is_empty() {
+                    differences.push(format!("{} is retired", partitions(node, &retired)));
+                }
+            }
             match fresh.assets.iter().find(|is| is.key == was.key) {
                 Some(is) => differences.extend(moved(was, is, node, graph)),
                 None => differences.push(format!("{} is current now", was.key)),

@@ -125,7 +125,7 @@ pub(super) fn lanes(plan: &RunPlan, graph: &AssetGraph, ids: &[AssetId]) -> Resu
         let mut own_readers = Vec::new();
         for (index, (input, pinned)) in node.inputs().iter().zip(&planned.pinned).enumerate() {
             let up = graph.node(input.upstream);
-            let mapping = BoundMapping::new(&input.mapping, node.space(), up.space(), plan.planned_at)?;
+            let mapping = plan.bind(node, input, up)?;
             let lane: Option<usize> = match input.upstream == ix {
                 true => Some(number),
                 false => place.get(&input.upstream).copied(),
@@ -183,7 +183,7 @@ fn outdated_by(
     for reader in graph.node(ix).downstream() {
         let node = graph.node(*reader);
         for input in node.inputs().iter().filter(|input| input.upstream == ix) {
-            let mapping = BoundMapping::new(&input.mapping, node.space(), graph.node(ix).space(), plan.planned_at)?;
+            let mapping = plan.bind(node, input, graph.node(ix))?;
             outdated.push((ids[reader.index()], mapping));
         }
     }

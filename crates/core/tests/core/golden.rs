@@ -7,7 +7,7 @@ use std::fs;
 use std::path::PathBuf;
 use std::sync::Arc;
 
-use flowstone_core::partition::{PartitionSelector, PartitionSet};
+use flowstone_core::partition::{PartitionSelector, PartitionSet, SetSnapshot};
 use flowstone_core::plan::{Force, Pace, PlannedAsset, Reason, Redrive, RunConfig, RunPlan, RunRequest};
 use flowstone_core::store::Versions;
 use flowstone_core::{AssetId, AssetKey, CodeVersion, ErrorKind, Result, Version};
@@ -76,6 +76,11 @@ fn a_run_plan_is_stored_as_ever() {
     let plan = RunPlan {
         planned_at: "2024-03-05T06:07:08.123456789Z".parse().unwrap(),
         config: config(),
+        sets: vec![SetSnapshot {
+            name: "kunden 'x'".to_owned(),
+            len: 70_000,
+            retired: set(&[(3, 3), (600, 700)]),
+        }],
         assets: vec![
             Arc::new(PlannedAsset {
                 key: key("raw"),

@@ -112,6 +112,7 @@ impl Case {
             ids: &ids,
             statuses: &statuses,
             now: now(),
+            sets: None,
         }
         .plan(&request)
     }
@@ -235,7 +236,7 @@ fn is_of_the_day(space: &PartitionSpace, partition: u64) -> bool {
                 _ => true,
             })
         }
-        PartitionSpace::Static(_) => panic!("no key is called {DAY}"),
+        PartitionSpace::Static(_) | PartitionSpace::Dynamic(_) => panic!("no key is called {DAY}"),
     }
 }
 

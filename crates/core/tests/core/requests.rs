@@ -38,6 +38,7 @@ fn plan_small(request: &RunRequest) -> Result<RunPlan> {
         ids: &ids,
         statuses: &statuses,
         now: now(),
+        sets: None,
     }
     .plan(request)
 }

@@ -64,6 +64,7 @@ fn kind(space: &PartitionSpace) -> Option<String> {
     match space {
         PartitionSpace::Unit => None,
         PartitionSpace::Static(_) => Some("static".to_owned()),
+        PartitionSpace::Dynamic(_) => Some("dynamic".to_owned()),
         PartitionSpace::Window(space) => Some(space.granularity().to_string()),
         PartitionSpace::Product(space) => {
             let kinds: Vec<String> = space.dimensions().filter_map(|(_, space)| kind(space)).collect();

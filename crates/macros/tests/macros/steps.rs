@@ -3,13 +3,28 @@
 use std::fmt;
 use std::sync::Arc;
 
-use flowstone::asset::{AssetContext, Body, Config, InputLoader, Outcome, PartitionStream, Res, RunScope, Step};
-use flowstone::partition::PartitionSet;
+use flowstone::asset::{
+    AssetContext, Body, Config, InputLoader, Outcome, PartitionSets, PartitionStream, Res, RunScope, Step,
+};
+use flowstone::partition::{PartitionKey, PartitionSet};
 use flowstone::pipeline::Pipeline;
 use flowstone::{BoxFuture, Result, Value};
 use flowstone_macros::{asset, assets};
 use futures::FutureExt;
 use serde::Deserialize;
+
+/// There are no dynamic partitions here.
+struct NoSets;
+
+impl PartitionSets for NoSets {
+    fn add<'a>(&'a self, set: &'a str, _: Vec<PartitionKey>) -> BoxFuture<'a, Result<Vec<u64>>> {
+        panic!("nobody adds to {set}")
+    }
+
+    fn retire<'a>(&'a self, set: &'a str, _: Vec<PartitionKey>) -> BoxFuture<'a, Result<Vec<u64>>> {
+        panic!("nobody retires of {set}")
+    }
+}
 
 #[derive(Deserialize)]
 struct Settings {
@@ -97,6 +112,7 @@ fn run(asset: &str) -> Result<Outcome<Value>> {
         node,
         run,
         config,
+        sets: Arc::new(NoSets),
     });
     let step = Step {
         scope,

@@ -57,7 +57,7 @@ impl SupervisorState {
         }
         let pipeline = &self.shared.pipeline;
         saved.check_pipeline(pipeline.name(), pipeline.graph())?;
-        let plan = self.shared.plan_at(request, saved.plan().planned_at).await?;
+        let plan = self.shared.plan_as(request, saved.plan()).await?;
         saved.check_plan(&plan, self.shared.pipeline.graph())?;
         if !self.may_begin(&self.footprint(&plan), self.waiting.len()) {
             return Err(Error::new(

@@ -4,13 +4,14 @@ use std::sync::Arc;
 
 use async_trait::async_trait;
 use flowstone_core::memory::MemoryStore;
-use flowstone_core::partition::{PartitionSet, PartitionSpace};
+use flowstone_core::partition::{DynamicSpace, PartitionKey, PartitionSet, PartitionSpace};
 use flowstone_core::run::RunState;
 use flowstone_core::store::{
     AssetRow, AssetStatus, ChunkRow, Event, LineageInput, Materialization, Prune, Pruned, Record, RefusedRuns,
     RunFilter, RunRow, StepFailure, Store, StoreStats, Versions,
 };
 use flowstone_core::{AssetId, AssetKey, Error, ErrorKind, Result, RunId, Version};
+use jiff::Timestamp;
 use tokio::sync::watch;
 
 /// What becomes of a record.
@@ -111,6 +112,18 @@ impl Store for Doctored {
 
     async fn declare_assets(&self, assets: &[(AssetKey, PartitionSpace)]) -> Result<Vec<AssetId>> {
         self.inner.declare_assets(assets).await
+    }
+
+    async fn dynamic_set(&self, name: &str) -> Result<DynamicSpace> {
+        self.inner.dynamic_set(name).await
+    }
+
+    async fn add_dynamic_keys(&self, set: &str, keys: &[PartitionKey], at: Timestamp) -> Result<Vec<u64>> {
+        self.inner.add_dynamic_keys(set, keys, at).await
+    }
+
+    async fn retire_dynamic_keys(&self, set: &str, keys: &[PartitionKey], at: Timestamp) -> Result<Vec<u64>> {
+        self.inner.retire_dynamic_keys(set, keys, at).await
     }
 
     async fn assets(&self) -> Result<Vec<AssetRow>> {

@@ -3,6 +3,7 @@
 mod cancelling;
 mod deadlines;
 mod doctored;
+mod dynamic;
 mod failing;
 mod moved;
 mod outcomes;

@@ -3,12 +3,13 @@
 use std::sync::mpsc::sync_channel;
 use std::sync::{Arc, Mutex};
 
-use flowstone_core::asset::{Asset, AssetContext};
+use flowstone_core::asset::{Asset, AssetContext, PartitionStream};
 use flowstone_core::io::{IoEnv, IoFactory, IoManager};
 use flowstone_core::memory::{MemoryIo, MemoryStore};
+use flowstone_core::partition::Partitions;
 use flowstone_core::run::RunState;
 use flowstone_core::store::{Record, RunFilter, Store};
-use flowstone_core::{Result, TypeInfo};
+use flowstone_core::{Error, Result, TypeInfo};
 use flowstone_runtime::{Engine, EngineOptions};
 
 use crate::doctored::{Doctored, Fate};
@@ -155,6 +156,49 @@ async fn an_engine_that_is_dropped_loses_only_what_was_in_flight() {
         (1, 20),
         "one version of each"
     );
+}
+
+/// Two orders, and their sum, which waits at the gate.
+fn orders_and_income(gate: &Gate) -> [Asset; 2] {
+    let orders = Asset::new("orders")
+        .partitions(Partitions::dynamic("customers"))
+        .run(|context: AssetContext| async move { context.partition_label().len() as i64 });
+    let gate = gate.clone();
+    let income = Asset::new("income")
+        .upstream("orders")
+        .run(move |orders: PartitionStream<i64>| {
+            let gate = gate.clone();
+            async move {
+                gate.pass().await;
+                Ok::<i64, Error>(orders.collect().await?.iter().sum())
+            }
+        });
+    [orders, income]
+}
+
+#[tokio::test]
+async fn a_run_keeps_to_the_dynamic_partitions_that_it_was_planned_with() {
+    let (world, gate) = (World::new(), Gate::new());
+    let engine = world.engine(orders_and_income(&gate)).await;
+    let customers = ["ann", "robert", "jo"];
+    engine.add_partitions("customers", customers).await.unwrap();
+    engine.retire_partitions("customers", ["jo"]).await.unwrap();
+    let run = engine.submit(all_of(&["orders", "income"])).await.unwrap();
+    gate.arrived().await;
+
+    // The set changes in every way that there is; then the process ends.
+    engine.add_partitions("customers", ["jo", "kim"]).await.unwrap();
+    engine.retire_partitions("customers", ["ann"]).await.unwrap();
+    within(engine.shutdown()).await.unwrap();
+    gate.let_through(2);
+    let engine = world.engine(orders_and_income(&gate)).await;
+    let report = within(engine.recovered()[0].wait()).await.unwrap();
+
+    assert_eq!((report.run, report.state), (run.run_id(), RunState::Succeeded));
+    assert_eq!(report.counts.total, 3, "two orders and their sum");
+    assert_eq!(engine.load::<i64>("income", "").await.unwrap(), 9);
+    let plan = engine.plan(&all_of(&["orders", "income"])).await.unwrap();
+    assert_eq!(plan.assets[0].steps.to_string(), "2-3", "jo and kim are missing now");
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 4)]

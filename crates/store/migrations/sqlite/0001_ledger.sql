@@ -125,6 +125,36 @@ CREATE TABLE lineage_input (
 
 CREATE INDEX lineage_input_by_upstream ON lineage_input (upstream, upstream_class, upstream_first, upstream_span);
 
+-- Sets of named partitions that grow. Keys are the bytes of core's PartitionKey; one that is retired keeps its number.
+CREATE TABLE dynamic_set (
+    id      INTEGER PRIMARY KEY,
+    name    TEXT NOT NULL UNIQUE,
+    -- How often it was added to or retired from.
+    changes INTEGER NOT NULL
+) STRICT;
+
+CREATE TABLE dynamic_key (
+    set_id     INTEGER NOT NULL REFERENCES dynamic_set (id),
+    number     INTEGER NOT NULL,
+    key        BLOB NOT NULL,
+    added_ns   INTEGER NOT NULL,
+    retired_ns INTEGER,
+    PRIMARY KEY (set_id, number),
+    UNIQUE (set_id, key)
+) STRICT, WITHOUT ROWID;
+
+CREATE INDEX dynamic_key_retired ON dynamic_key (set_id, number) WHERE retired_ns IS NOT NULL;
+
+CREATE TRIGGER dynamic_key_keeps_its_number BEFORE UPDATE OF set_id, number, key, added_ns ON dynamic_key
+BEGIN
+    SELECT RAISE(ABORT, 'a partition keeps its number');
+END;
+
+CREATE TRIGGER dynamic_key_stays BEFORE DELETE ON dynamic_key
+BEGIN
+    SELECT RAISE(ABORT, 'a partition keeps its number');
+END;
+
 CREATE TABLE step_failure (
     id        INTEGER PRIMARY KEY,
     run       INTEGER NOT NULL REFERENCES run (id),

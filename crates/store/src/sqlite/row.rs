@@ -48,7 +48,7 @@ pub(super) fn set_or_empty(row: &SqliteRow, column: usize) -> Result<PartitionSe
     bytes.map_or_else(|| Ok(PartitionSet::new()), PartitionSet::from_bytes)
 }
 
-fn nanos(stored: i64) -> Result<Timestamp> {
+pub(super) fn nanos(stored: i64) -> Result<Timestamp> {
     Timestamp::from_nanosecond(stored.into()).map_err(|error| corrupt("time", error))
 }
 

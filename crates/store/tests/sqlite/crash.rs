@@ -5,12 +5,17 @@ use std::io::{BufRead, BufReader, Write};
 use std::path::Path;
 use std::process::{Command, Stdio};
 
+use flowstone_core::partition::PartitionKey;
 use flowstone_core::store::{ChunkProgress, ChunkState, Record, Store};
 use flowstone_core::{ChunkNo, Version};
 use flowstone_store::SqliteStore;
 
 use super::samples::*;
 
+const CHILD_THAT_COMMITS: &str = "crash::a_child_commits_until_it_is_killed";
+const CHILD_THAT_ADDS: &str = "crash::a_child_adds_partitions_until_it_is_killed";
+const ADDED_TO: &str = "customers";
+const KEYS_IN_A_CALL: u64 = 20;
 /// Set for a child of this test program that shall commit in the folder it names until it is killed.
 const COMMIT_IN: &str = "FLOWSTONE_TEST_COMMIT_IN";
 const STEPS_IN_A_GROUP: u64 = 20;
@@ -22,16 +27,66 @@ async fn after_kill_9_all_that_was_acknowledged_is_there_and_nothing_by_half() {
     let mut acknowledged = HashSet::new();
     for kill in 0..KILLS {
         // No two kills come after the same number of commits; the moment within the next one is the scheduler's.
-        acknowledged.extend(commit_and_kill(state.path(), 3 + kill * 17));
+        acknowledged.extend(work_and_kill(CHILD_THAT_COMMITS, state.path(), 3 + kill * 17));
         check(state.path(), &acknowledged).await;
     }
     assert!(acknowledged.len() as u64 >= KILLS * 3);
 }
 
-/// Lets a child commit, kills it after `count` acknowledgments, and gives all that it printed.
-fn commit_and_kill(dir: &Path, count: u64) -> Vec<u64> {
+#[tokio::test]
+async fn after_kill_9_all_partitions_that_were_acknowledged_are_there_at_their_index() {
+    let state = tempfile::tempdir().unwrap();
+    let mut known = 0;
+    for kill in 0..KILLS {
+        let calls = work_and_kill(CHILD_THAT_ADDS, state.path(), 3 + kill * 17);
+        let store = SqliteStore::open(state.path()).await.unwrap();
+        let set = store.dynamic_set(ADDED_TO).await.unwrap();
+        let all: Vec<_> = (0..set.len()).map(|index| set.entry(index).unwrap()).collect();
+        assert!(all.iter().all(|row| row.key == PartitionKey::from(row.index as i64)));
+        let told = (calls.iter().max().unwrap() + 1) * KEYS_IN_A_CALL;
+        assert!(
+            set.len() >= told,
+            "{told} keys were acknowledged, {} are there",
+            set.len()
+        );
+        assert_eq!(set.len() % KEYS_IN_A_CALL, 0, "no call is kept by half");
+        for call in &calls {
+            let first = call * KEYS_IN_A_CALL;
+            assert!(
+                all[first as usize].retired_at.is_some(),
+                "{first} was acknowledged as retired"
+            );
+        }
+        assert!(set.len() > known);
+        known = set.len();
+        store.close().await.unwrap();
+    }
+}
+
+#[tokio::test]
+async fn a_child_adds_partitions_until_it_is_killed() {
+    let Some(dir) = std::env::var_os(COMMIT_IN) else { return };
+    let store = SqliteStore::open(Path::new(&dir)).await.unwrap();
+    let first = store.dynamic_set(ADDED_TO).await.unwrap().len() / KEYS_IN_A_CALL;
+    for call in first.. {
+        let keys = call * KEYS_IN_A_CALL..(call + 1) * KEYS_IN_A_CALL;
+        let keys: Vec<_> = keys.map(|key| PartitionKey::from(key as i64)).collect();
+        store.add_dynamic_keys(ADDED_TO, &keys, at(0)).await.unwrap();
+        store.retire_dynamic_keys(ADDED_TO, &keys[..1], at(0)).await.unwrap();
+        acknowledge(call);
+    }
+}
+
+fn acknowledge(number: u64) {
+    let mut told = std::io::stdout().lock();
+    writeln!(told, "acknowledged {number}").unwrap();
+    told.flush().unwrap();
+}
+
+/// Lets a child work, kills it after `count` acknowledgments, and gives all that it printed.
+fn work_and_kill(child: &str, dir: &Path, count: u64) -> Vec<u64> {
     let mut child = Command::new(std::env::current_exe().unwrap())
-        .args(["--exact", "crash::a_child_commits_until_it_is_killed", "--nocapture"])
+        .args(["--exact", child, "--nocapture"])
         .env(COMMIT_IN, dir)
         .stdout(Stdio::piped())
         .stderr(Stdio::null())
@@ -116,8 +171,6 @@ async fn a_child_commits_until_it_is_killed() {
             ..making(assets[0], (number, 1), &steps, 1)
         };
         take(&store, &[Record::ChunkProgress(ended)]).await;
-        let mut told = std::io::stdout().lock();
-        writeln!(told, "acknowledged {number}").unwrap();
-        told.flush().unwrap();
+        acknowledge(number);
     }
 }

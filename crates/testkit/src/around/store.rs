@@ -4,13 +4,14 @@ use std::fmt;
 use std::sync::Arc;
 
 use async_trait::async_trait;
-use flowstone_core::partition::{PartitionSet, PartitionSpace};
+use flowstone_core::partition::{DynamicSpace, PartitionKey, PartitionSet, PartitionSpace};
 use flowstone_core::run::RunState;
 use flowstone_core::store::{
     AssetRow, AssetStatus, ChunkRow, Event, LineageInput, Materialization, Prune, Pruned, Record, RunFilter, RunRow,
     StepFailure, Store, StoreStats, Versions,
 };
 use flowstone_core::{AssetId, AssetKey, Result, RunId, Version};
+use jiff::Timestamp;
 
 /// Stands between a store and those who commit to it.
 #[async_trait]
@@ -53,6 +54,18 @@ impl<A: AroundCommit> Store for StoreAround<A> {
 
     async fn declare_assets(&self, assets: &[(AssetKey, PartitionSpace)]) -> Result<Vec<AssetId>> {
         self.store.declare_assets(assets).await
+    }
+
+    async fn dynamic_set(&self, name: &str) -> Result<DynamicSpace> {
+        self.store.dynamic_set(name).await
+    }
+
+    async fn add_dynamic_keys(&self, set: &str, keys: &[PartitionKey], at: Timestamp) -> Result<Vec<u64>> {
+        self.store.add_dynamic_keys(set, keys, at).await
+    }
+
+    async fn retire_dynamic_keys(&self, set: &str, keys: &[PartitionKey], at: Timestamp) -> Result<Vec<u64>> {
+        self.store.retire_dynamic_keys(set, keys, at).await
     }
 
     async fn assets(&self) -> Result<Vec<AssetRow>> {

@@ -164,6 +164,7 @@ fn plan_of(case: &Case, world: &World, request: &RunRequest) -> flowstone_core::
         ids: &case.ids,
         statuses: &statuses,
         now: now(),
+        sets: None,
     };
     planner.plan(request)
 }

@@ -8,7 +8,7 @@ use flowstone_core::{AssetKey, ErrorRecord};
 use super::StoreUnderTest;
 use super::fixture::{claimed, commit, error, failure, key, made, progress, run_id, run_row, set};
 
-const TEXTS: &[&str] = &[
+pub(super) const TEXTS: &[&str] = &[
     " ",
     "'; DROP TABLE run; --",
     "\"quoted\" and `ticked` and \\escaped\\",
