@@ -16,7 +16,7 @@ use flowstone_core::io::{Address, Stored};
 use flowstone_core::partition::{EveryMinutes, PartitionSet};
 use flowstone_core::run::{RunCounts, RunState};
 use flowstone_core::store::{ChunkClaim, ChunkProgress, ChunkState, Materialization, Record, RunRow, Store};
-use flowstone_core::{ChunkNo, DataVersion, Fence, Version};
+use flowstone_core::{ChunkNo, DataVersion, Fence, Incarnation, Version};
 use flowstone_store::SqliteStore;
 
 use super::{Figure, Measured, Setup};
@@ -104,6 +104,7 @@ async fn prepare(folder: &Path) -> Result<()> {
         idempotency_key: None,
         request: Default::default(),
         plan: None,
+        incarnation: Incarnation::NONE,
         state: RunState::Running,
         created_at: at,
         moved_at: at,

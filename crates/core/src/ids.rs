@@ -106,6 +106,10 @@ number! {
     Fence(u64)
 }
 number! {
+    /// Counts who has driven a run: whoever begins it, or takes it up after a death, has a number of its own, from 1.
+    Incarnation(u32)
+}
+number! {
     /// The version of one partition of one asset: 1 for the first materialization, and it only grows.
     Version(u64)
 }
@@ -121,11 +125,36 @@ impl Version {
     }
 }
 
+impl Incarnation {
+    /// Nobody has driven the run.
+    pub const NONE: Self = Self(0);
+
+    /// Whoever drives the run next.
+    #[must_use]
+    pub const fn next(self) -> Self {
+        Self(self.0.saturating_add(1))
+    }
+
+    /// The first fence that it may claim under. Fences of two incarnations are never the same, and those of the later one
+    /// are greater.
+    pub const fn first_fence(self) -> Fence {
+        Fence(((self.0.saturating_sub(1) as u64) << FENCE_BITS) + 1)
+    }
+}
+
+/// The bits of a fence that count the claims of one incarnation; those above say which one.
+const FENCE_BITS: u32 = 32;
+
 impl Fence {
     /// The fence that replaces this one.
     #[must_use]
     pub const fn next(self) -> Self {
         Self(self.0 + 1)
+    }
+
+    /// The incarnation that claims under it.
+    pub const fn incarnation(self) -> Incarnation {
+        Incarnation((self.0.saturating_sub(1) >> FENCE_BITS) as u32).next()
     }
 }
 
@@ -199,6 +228,20 @@ fingerprint! {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn no_two_incarnations_share_a_fence() {
+        let first = Incarnation::NONE.next();
+        let last_of_first = Fence(first.next().first_fence().0 - 1);
+
+        assert_eq!(first.first_fence(), Fence(1));
+        for fence in [first.first_fence(), Fence(70_000), last_of_first] {
+            assert!(fence < first.next().first_fence());
+            assert_eq!(fence.incarnation(), first, "{fence}");
+        }
+        assert_eq!(first.next().first_fence().incarnation(), first.next());
+        assert_eq!(Fence(u64::MAX).incarnation(), Incarnation(u32::MAX));
+    }
 
     #[test]
     fn an_asset_may_have_any_name_but_none() {

@@ -28,7 +28,7 @@ pub mod telemetry;
 mod value;
 
 pub use error::{Error, ErrorClass, ErrorKind, ErrorRecord, Result, ResultExt};
-pub use ids::{AssetId, AssetKey, ChunkNo, CodeVersion, DataVersion, Fence, RunId, Version};
+pub use ids::{AssetId, AssetKey, ChunkNo, CodeVersion, DataVersion, Fence, Incarnation, RunId, Version};
 pub use value::{AssetValue, TypeInfo, Value};
 
 /// What code written by the macros names, whether it finds this crate or the facade. No part of the interface.

@@ -3,7 +3,7 @@
 //! Decides only who gets slots. Whoever wants slots of several pools gets all of them or none, so nobody holds what
 //! another waits for and waits himself; and who was refused goes before those that ask later for slots of the same pool.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 
 use crate::asset::Asset;
 use crate::pipeline::{Complaints, Pipeline, nearest};
@@ -114,6 +114,25 @@ impl Pools {
     pub fn wait(&mut self, claimant: Claimant, slots: &Slots) {
         if !self.waiting.iter().any(|(waiting, _)| *waiting == claimant) {
             self.waiting.push((claimant, slots.clone()));
+        }
+    }
+
+    /// Those of a run's assets, by place in its plan, that may not have what a step of them takes; they wait from now on.
+    /// Any one of the others may take its slots.
+    pub fn refused(&mut self, run: RunId, wanted: &[(usize, &Slots)]) -> BTreeSet<usize> {
+        let mut refused = BTreeSet::new();
+        loop {
+            let before = refused.len();
+            for (place, slots) in wanted {
+                if !refused.contains(place) && !self.may_take((run, *place), slots) {
+                    self.wait((run, *place), slots);
+                    refused.insert(*place);
+                }
+            }
+            // Who waits since this pass may stand before one that was looked at earlier.
+            if refused.len() == before {
+                return refused;
+            }
         }
     }
 
@@ -285,6 +304,22 @@ mod tests {
         assert!(pools.take(run(3), &elsewhere), "who wants other pools does not wait");
         assert_eq!(pools.give_back(&light), [run(2).0]);
         assert!(pools.take(run(2), &heavy));
+    }
+
+    #[test]
+    fn who_is_not_refused_may_take_even_when_another_asset_of_its_run_was_refused_after_it() {
+        let mut pools = pools(&[("a", 2)]);
+        let (light, heavy) = (pools.slots(&uses(&[("a", 1)])), pools.slots(&uses(&[("a", 2)])));
+        assert!(pools.take(run(9), &light));
+        let id = run(1).0;
+
+        let refused = pools.refused(id, &[(0, &light), (1, &heavy)]);
+
+        assert_eq!(refused, [0, 1].into());
+        assert!(!pools.take((id, 0), &light), "the heavy one has its turn first");
+        pools.give_back(&light);
+        assert_eq!(pools.refused(id, &[(0, &light), (1, &heavy)]), [0].into());
+        assert!(pools.take((id, 1), &heavy));
     }
 
     #[test]

@@ -15,7 +15,7 @@ mod suspects;
 mod turns;
 
 pub use chunk::{ChunkId, ChunkWork, StepEnd, StepEnded};
-pub use machine::{RunEffect, RunEvent, RunMachine};
+pub use machine::{RunEffect, RunEvent, RunMachine, close_open};
 pub use recover::Recorded;
 pub use state::{RunCounts, RunState, StepState};
 pub use steps::StepSets;

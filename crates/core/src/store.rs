@@ -67,8 +67,10 @@ pub struct StoreStats {
 /// * records take effect in the order given, and a reader sees all of a commit or nothing;
 /// * a chunk's records carry its fence: a claim must raise it, progress must match it, else that record is refused with
 ///   `Fenced` and moves nothing;
-/// * a materialization's version must be greater than the head's, else its record is refused with `Conflict` in the
-///   same way;
+/// * a claim or a progress under a fence of an earlier incarnation than the one that took the run is refused in the same
+///   way;
+/// * a materialization's version must be greater than the head's, and an attempt fails once, else the record is refused
+///   with `Conflict` in the same way;
 /// * a record that names an asset or a run that does not exist is refused with `NotFound` in the same way;
 /// * what follows of the same run in the group is refused too, with the same kind (see [`RefusedRuns`]): whoever wrote it
 ///   did not know that. Records of other runs are committed;

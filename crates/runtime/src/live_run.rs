@@ -249,8 +249,11 @@ impl LiveRun {
         table.pass(|(run, other)| run == self.run && Some(other) != lane && !waited_for.contains(&other));
         if let Some(work) = claimed.as_ref().map(|claimed| &claimed.work) {
             let slots = &self.slots[work.id.lane];
-            if !slots.is_none() && table.pools.take((self.run, work.id.lane), slots) {
-                core.leases.insert(work.id, self.shared.pools.lease(slots.clone()));
+            if !slots.is_none() {
+                let is_taken = table.pools.take((self.run, work.id.lane), slots);
+                debug_assert!(is_taken, "a lane is open and its slots cannot be had");
+                let lease = is_taken.then(|| self.shared.pools.lease(slots.clone()));
+                core.leases.extend(lease.map(|lease| (work.id, lease)));
             }
         }
         claimed
@@ -258,14 +261,11 @@ impl LiveRun {
 
     /// Closes the lanes whose slots cannot be had, and waits for them.
     fn close_lanes(&self, core: &mut Core, table: &mut Table) -> BTreeSet<usize> {
-        let mut closed = BTreeSet::new();
-        for (lane, slots) in self.slots.iter().enumerate() {
-            let claimant = (self.run, lane);
-            if !slots.is_none() && core.machine.has_ready(lane) && !table.pools.may_take(claimant, slots) {
-                table.pools.wait(claimant, slots);
-                closed.insert(lane);
-            }
-        }
+        let wanted = self.slots.iter().enumerate();
+        let wanted: Vec<_> = wanted
+            .filter(|(lane, slots)| !slots.is_none() && core.machine.has_ready(*lane))
+            .collect();
+        let closed = table.pools.refused(self.run, &wanted);
         core.machine.close(closed.clone());
         closed
     }

@@ -5,7 +5,8 @@ use flowstone_core::plan::RunPlan;
 use flowstone_core::run::{Recorded, RunState};
 use flowstone_core::store::{RunRow, Store};
 
-/// What the store has of a run, from which [`RunMachine::recover`](flowstone_core::run::RunMachine::recover) rebuilds where it is.
+/// What the store has of a run, from which [`RunMachine::recover`](flowstone_core::run::RunMachine::recover) rebuilds where
+/// it is. Its incarnation is the one that follows that of `row`, and has not been taken.
 ///
 /// # Errors
 /// What the store says.
@@ -19,6 +20,7 @@ pub async fn recorded(store: &dyn Store, row: &RunRow, plan: &RunPlan) -> Result
             .into_iter()
             .zip(statuses.into_iter().map(|status| status.stale))
             .collect(),
+        incarnation: row.incarnation.next(),
         is_paused: row.state == RunState::Paused,
     })
 }

@@ -10,7 +10,7 @@ use flowstone_core::io::IoManager;
 use flowstone_core::pipeline::Pipeline;
 use flowstone_core::plan::{Footprint, Pace, RunPlan, RunRequest, SavedPlan};
 use flowstone_core::run::{RunCounts, RunEffect, RunMachine, RunState, StepState};
-use flowstone_core::store::{Record, RunRow, Store};
+use flowstone_core::store::{Record, Store};
 use flowstone_core::{AssetId, Error, ErrorKind, ErrorRecord, Result, RunId};
 use ractor::{Actor, ActorId, ActorProcessingErr, ActorRef, RpcReplyPort, SupervisionEvent};
 use tokio::sync::{oneshot, watch};
@@ -387,11 +387,6 @@ impl SupervisorState {
             waiting.map(|waiting| &waiting.progress)
         };
         active.or_else(waiting).map(|progress| self.handle_of(run, progress))
-    }
-
-    /// The handle of a run that ended before.
-    fn ended(&self, row: &RunRow) -> RunHandle {
-        self.handle_of(row.run, &progress_of(row.state, row.counts))
     }
 
     fn handle_of(&self, run: RunId, progress: &Progress) -> RunHandle {

@@ -16,7 +16,9 @@ use flowstone_core::run::{RunCounts, RunState};
 use flowstone_core::store::{
     ChunkClaim, ChunkProgress, ChunkState, LineageInput, Materialization, Record, RunRow, Store,
 };
-use flowstone_core::{AssetId, AssetKey, ChunkNo, CodeVersion, DataVersion, Fence, Result, RunId, Version};
+use flowstone_core::{
+    AssetId, AssetKey, ChunkNo, CodeVersion, DataVersion, Fence, Incarnation, Result, RunId, Version,
+};
 use flowstone_store::{LEDGER_FILE, SqliteStore};
 use jiff::Timestamp;
 use uuid::Uuid;
@@ -169,6 +171,7 @@ async fn begin(store: &SqliteStore, no: u128) -> Result<RunId> {
         idempotency_key: None,
         request: Vec::new().into(),
         plan: None,
+        incarnation: Incarnation::NONE,
         state: RunState::Running,
         created_at: Timestamp::now(),
         moved_at: Timestamp::now(),

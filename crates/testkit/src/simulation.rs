@@ -16,6 +16,8 @@ mod fault;
 mod late;
 mod model;
 mod planted;
+mod pooling;
+mod redriving;
 mod seed;
 mod shelf;
 mod shrink;

@@ -35,6 +35,10 @@ pub struct AssetSketch {
     pub attempts_max: u32,
     /// Whether it acts on the outside world.
     pub acts_outside: bool,
+    /// The pools that each step takes slots of, and how many.
+    pub pools: Vec<(&'static str, u32)>,
+    /// How many of its steps may run at once.
+    pub max_concurrent: Option<u32>,
 }
 
 /// An input as drawn.
@@ -53,6 +57,8 @@ pub struct InputSketch {
 pub struct Sketch {
     /// The assets.
     pub assets: Vec<AssetSketch>,
+    /// The pools, and how many slots each has.
+    pub pools: Vec<(&'static str, u32)>,
 }
 
 /// When everything happens: open-ended days and months are as long as they are at this time.
@@ -87,6 +93,8 @@ impl Sketch {
     /// Draws a pipeline of at most `assets_max` assets.
     pub fn draw(draw: &mut Draw, assets_max: usize) -> Self {
         let mut assets: Vec<AssetSketch> = Vec::new();
+        let pools: Vec<_> = ["api", "memory"].into_iter().filter(|_| draw.chance(300)).collect();
+        let pools: Vec<(&str, u32)> = pools.into_iter().map(|pool| (pool, 1 + draw.below(4) as u32)).collect();
         for number in 0..1 + draw.below(assets_max) {
             let space = space(draw);
             let mut inputs = Vec::new();
@@ -109,9 +117,11 @@ impl Sketch {
                 code: 0,
                 attempts_max,
                 acts_outside: draw.chance(100),
+                pools: pools_used(draw, &pools),
+                max_concurrent: draw.chance(80).then(|| 1 + draw.below(2) as u32),
             });
         }
-        Self { assets }
+        Self { assets, pools }
     }
 
     /// Builds the pipeline. Its functions are never called: what they would do is up to who plays it.
@@ -129,6 +139,12 @@ impl Sketch {
             if sketch.acts_outside {
                 asset = asset.acts_outside();
             }
+            for (pool, weight) in &sketch.pools {
+                asset = asset.pool(*pool, *weight);
+            }
+            if let Some(count) = sketch.max_concurrent {
+                asset = asset.max_concurrent(count);
+            }
             for input in &sketch.inputs {
                 let upstream = Upstream::new(name(input.upstream));
                 asset = asset.upstream(match &input.mapping {
@@ -139,12 +155,11 @@ impl Sketch {
             let kinds: Vec<InputKind> = sketch.inputs.iter().map(|input| input.kind).collect();
             with_function(asset, &kinds)
         });
-        Arc::new(
-            Pipeline::builder("drawn")
-                .assets(assets)
-                .build()
-                .expect("the sketch is sound"),
-        )
+        let pools = self.pools.iter();
+        let builder = pools.fold(Pipeline::builder("drawn"), |builder, (pool, slots)| {
+            builder.pool(*pool, *slots)
+        });
+        Arc::new(builder.assets(assets).build().expect("the sketch is sound"))
     }
 
     /// Declares the assets in an order of its own, so that numbers in the store differ from places in the graph.
@@ -170,6 +185,17 @@ impl Sketch {
         }
         Ok(by_place)
     }
+}
+
+/// Some of the pools, each with as many slots as there are at most.
+fn pools_used(draw: &mut Draw, pools: &[(&'static str, u32)]) -> Vec<(&'static str, u32)> {
+    let mut used = Vec::new();
+    for (pool, slots) in pools {
+        if draw.chance(400) {
+            used.push((*pool, 1 + draw.below(*slots as usize) as u32));
+        }
+    }
+    used
 }
 
 /// The name of the asset at a place in a sketch.

@@ -26,8 +26,8 @@ use flowstone_core::{BoxFuture, Result};
 
 pub use assets::{asset_ids_are_dense_and_never_change, declaring_again_replaces_the_space};
 pub use chunks::{
-    a_claim_must_raise_the_fence, a_late_holder_moves_nothing, an_ended_chunk_takes_no_progress,
-    chunks_are_listed_by_asset_and_number, progress_adds_up, progress_needs_a_claim,
+    a_claim_must_raise_the_fence, a_late_holder_moves_nothing, an_earlier_incarnation_moves_nothing,
+    an_ended_chunk_takes_no_progress, chunks_are_listed_by_asset_and_number, progress_adds_up, progress_needs_a_claim,
 };
 pub use commit::{
     a_group_is_seen_whole, a_refused_record_leaves_the_others, an_empty_group_is_nothing, many_may_commit_at_once,
@@ -43,8 +43,8 @@ pub use prune::{
     the_history_tells_all_versions, what_something_kept_was_made_from_stays, young_versions_stay,
 };
 pub use runs::{
-    a_key_names_one_run, a_run_comes_back_as_it_was, a_terminal_run_is_final, an_unknown_run_is_not_moved,
-    failed_attempts_are_kept_in_order, runs_are_listed_in_order,
+    a_key_names_one_run, a_run_comes_back_as_it_was, a_run_is_taken_by_one_after_the_other, a_terminal_run_is_final,
+    an_unknown_run_is_not_moved, failed_attempts_are_kept_in_order, runs_are_listed_in_order,
 };
 pub use sets::{
     dynamic_keys_are_retired_and_taken_back, dynamic_keys_keep_their_index, dynamic_keys_may_be_any,
@@ -141,7 +141,9 @@ macro_rules! store_conformance {
             a_refused_record_leaves_no_event
             a_refused_record_leaves_the_others
             a_run_comes_back_as_it_was
+            a_run_is_taken_by_one_after_the_other
             a_terminal_run_is_final
+            an_earlier_incarnation_moves_nothing
             an_empty_group_is_nothing
             an_ended_chunk_takes_no_progress
             an_unknown_run_is_not_moved

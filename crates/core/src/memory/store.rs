@@ -14,7 +14,7 @@ use crate::store::{
     AssetRow, AssetStatus, ChunkClaim, ChunkProgress, ChunkRow, ChunkState, Event, EventKind, HeadSet, LineageInput,
     Materialization, Prune, Pruned, Record, RefusedRuns, RunFilter, RunRow, StepFailure, Store, StoreStats, Versions,
 };
-use crate::{AssetId, AssetKey, ChunkNo, Error, ErrorKind, Result, RunId, Version};
+use crate::{AssetId, AssetKey, ChunkNo, Error, ErrorKind, Incarnation, Result, RunId, Version};
 
 /// Keeps the ledger in memory, until it is dropped.
 #[derive(Debug, Default)]
@@ -35,9 +35,22 @@ struct Kept {
     materialized: HashMap<(AssetId, u64), Vec<Materialization>>,
     status: HashMap<AssetId, AssetStatus>,
     inputs: HashMap<AssetId, Vec<LineageInput>>,
-    failures: HashMap<RunId, Vec<StepFailure>>,
+    failures: HashMap<RunId, Failures>,
     events: Vec<Event>,
     sets: BTreeMap<String, DynamicSpace>,
+}
+
+/// The failed attempts of one run.
+#[derive(Debug, Default)]
+struct Failures {
+    in_order: Vec<StepFailure>,
+    attempts: HashSet<Attempt>,
+}
+
+type Attempt = (AssetId, u64, u32);
+
+fn attempt_of(failure: &StepFailure) -> Attempt {
+    (failure.asset, failure.partition, failure.attempt)
 }
 
 impl MemoryStore {
@@ -63,6 +76,7 @@ impl Kept {
                 self.run_mut(*run)?.plan = Some(plan.clone());
                 Ok(())
             }
+            Record::RunTaken { run, incarnation } => self.take_run(*run, *incarnation),
             Record::RunMoved {
                 run,
                 to,
@@ -70,11 +84,7 @@ impl Kept {
                 counts,
                 error,
             } => {
-                let row = self.run_mut(*run)?;
-                if row.state.is_terminal() {
-                    let state = row.state;
-                    return Err(Error::new(ErrorKind::Conflict, format!("run {run} is {state} already")));
-                }
+                let row = self.open_run_mut(*run)?;
                 row.state = *to;
                 row.moved_at = *at;
                 row.counts = *counts;
@@ -107,6 +117,28 @@ impl Kept {
             .ok_or_else(|| Error::new(ErrorKind::NotFound, format!("there is no run {run}")))
     }
 
+    fn open_run_mut(&mut self, run: RunId) -> Result<&mut RunRow> {
+        let row = self.run_mut(run)?;
+        if row.state.is_terminal() {
+            let state = row.state;
+            return Err(Error::new(ErrorKind::Conflict, format!("run {run} is {state} already")));
+        }
+        Ok(row)
+    }
+
+    fn take_run(&mut self, run: RunId, incarnation: Incarnation) -> Result<()> {
+        let row = self.open_run_mut(run)?;
+        if incarnation <= row.incarnation {
+            let taken = row.incarnation;
+            return Err(Error::new(
+                ErrorKind::Fenced,
+                format!("run {run} was taken by incarnation {taken}"),
+            ));
+        }
+        row.incarnation = incarnation;
+        Ok(())
+    }
+
     fn known(&self, asset: AssetId) -> Result<()> {
         if (asset.0 as usize) < self.assets.len() {
             return Ok(());
@@ -115,8 +147,11 @@ impl Kept {
     }
 
     fn claim(&mut self, claim: &ChunkClaim) -> Result<()> {
-        self.run_mut(claim.run)?;
+        let taken = self.run_mut(claim.run)?.incarnation;
         self.known(claim.asset)?;
+        if claim.fence.incarnation() < taken {
+            return Err(fenced(claim.chunk));
+        }
         let key = (claim.run, claim.asset, claim.chunk);
         if let Some(row) = self.chunks.get_mut(&key) {
             if claim.fence <= row.claim.fence {
@@ -142,6 +177,9 @@ impl Kept {
         match self.chunks.get(&key) {
             Some(row) if row.claim.fence == progress.fence && row.state == ChunkState::Running => {}
             _ => return Err(fenced(progress.chunk)),
+        }
+        if progress.fence.incarnation() < self.run_mut(progress.run)?.incarnation {
+            return Err(fenced(progress.chunk));
         }
         self.check(progress)?;
         let made: PartitionSet = progress.materialized.iter().map(|made| made.partition).collect();
@@ -182,7 +220,9 @@ impl Kept {
                 code: failure.error.code.clone(),
             };
             self.happened(failure.at, progress.run, kind);
-            self.failures.entry(progress.run).or_default().push(failure.clone());
+            let failures = self.failures.entry(progress.run).or_default();
+            failures.attempts.insert(attempt_of(failure));
+            failures.in_order.push(failure.clone());
         }
         Ok(())
     }
@@ -198,6 +238,17 @@ impl Kept {
                 return Err(Error::new(
                     ErrorKind::Conflict,
                     format!("partition {partition} has version {version} or a later one already"),
+                ));
+            }
+        }
+        let mut attempts = HashSet::new();
+        let known = self.failures.get(&progress.run);
+        for attempt in progress.failed.iter().map(attempt_of) {
+            if !attempts.insert(attempt) || known.is_some_and(|known| known.attempts.contains(&attempt)) {
+                let (_, partition, attempt) = attempt;
+                return Err(Error::new(
+                    ErrorKind::Conflict,
+                    format!("attempt {attempt} at partition {partition} has failed already"),
                 ));
             }
         }
@@ -470,7 +521,9 @@ impl Store for MemoryStore {
     }
 
     async fn failures(&self, run: RunId) -> Result<Vec<StepFailure>> {
-        Ok(self.kept().failures.get(&run).cloned().unwrap_or_default())
+        let kept = self.kept();
+        let failures = kept.failures.get(&run);
+        Ok(failures.map(|failures| failures.in_order.clone()).unwrap_or_default())
     }
 
     async fn events(&self, after: u64, count_max: usize) -> Result<Vec<Event>> {
@@ -510,7 +563,10 @@ impl Store for MemoryStore {
             ("asset", kept.assets.len()),
             ("run", kept.runs.len()),
             ("chunk", kept.chunks.len()),
-            ("step_failure", kept.failures.values().map(Vec::len).sum()),
+            (
+                "step_failure",
+                kept.failures.values().map(|failures| failures.in_order.len()).sum(),
+            ),
             ("materialization", materialized),
             ("lineage_input", inputs),
             ("event", kept.events.len()),

@@ -6,7 +6,7 @@ use serde::{Deserialize, Serialize};
 
 use super::RunRequest;
 use crate::partition::PartitionSet;
-use crate::run::{RunMachine, StepState};
+use crate::run::RunMachine;
 use crate::{AssetKey, Error, ErrorKind, Result, RunId};
 
 /// What is left of another run. Its steps are frozen; on which versions of their inputs they run is planned anew, since
@@ -15,7 +15,8 @@ use crate::{AssetKey, Error, ErrorKind, Result, RunId};
 pub struct Redrive {
     /// The run.
     pub of: RunId,
-    /// Its steps that failed, or were stopped by a failure, quarantined or cancelled.
+    /// Its steps that failed, or were stopped by a failure, quarantined or cancelled, and those that these need and that
+    /// found nothing to make.
     pub steps: BTreeMap<AssetKey, PartitionSet>,
 }
 
@@ -27,10 +28,7 @@ impl Redrive {
     /// `Conflict` when there is nothing left of it.
     pub fn request(request: &RunRequest, ended: &RunMachine) -> Result<RunRequest> {
         let mut steps = BTreeMap::new();
-        for (planned, sets) in ended.assets() {
-            let mut left = planned.steps.clone();
-            left.subtract(sets.get(StepState::Succeeded));
-            left.subtract(sets.get(StepState::Skipped));
+        for ((planned, _), left) in ended.assets().zip(ended.left()) {
             if !left.is_empty() {
                 steps.insert(planned.key.clone(), left);
             }

@@ -14,14 +14,16 @@ use super::steps::StepSets;
 use crate::graph::AssetGraph;
 use crate::partition::PartitionSet;
 use crate::plan::{PlannedAsset, RunPlan};
-use crate::store::{ChunkRow, Record, StepFailure};
-use crate::{AssetId, Error, ErrorKind, ErrorRecord, Fence, Result, RunId, Version};
+use crate::store::{Record, StepFailure};
+use crate::{AssetId, Error, ErrorKind, ErrorRecord, Fence, Incarnation, Result, RunId, Version};
 
 mod bury;
 mod claim;
+mod left;
 mod settle;
 mod spread;
 
+pub use bury::close_open;
 pub(super) use bury::{close, quarantine};
 pub(super) use spread::News;
 
@@ -114,12 +116,8 @@ pub struct RunMachine {
     first_error: Option<ErrorRecord>,
 }
 
-/// Fences of a run's first process are less. It may start steps before their claim is on disk, so those that follow
-/// cannot learn from the records how far it got.
-const FIRST_FENCES: Fence = Fence(1 << 32);
-
 impl RunMachine {
-    /// The machine of a run that has just been planned.
+    /// The machine of a run that has just been planned, for the first incarnation that drives it.
     ///
     /// # Errors
     /// `Conflict` with code `code_changed` when the plan does not fit the graph.
@@ -138,7 +136,7 @@ impl RunMachine {
             closed: BTreeSet::new(),
             claimed: HashMap::new(),
             due: BTreeMap::new(),
-            fence: Fence(1),
+            fence: Incarnation::NONE.next().first_fence(),
             is_recovered: false,
             first_error: None,
         })
@@ -236,17 +234,17 @@ impl RunMachine {
         &mut self.lanes[number]
     }
 
-    /// A fence of its own for each claim, so that no two attempts share one.
+    /// A fence of its own for each claim, so that no two attempts share one, whoever drives the run.
     pub(super) fn take_fence(&mut self) -> Fence {
         let fence = self.fence;
         self.fence = fence.next();
         fence
     }
 
-    /// Takes over from a process that died.
-    pub(super) fn follow(&mut self, chunks: &[ChunkRow]) {
-        let recorded = chunks.iter().map(|row| row.claim.fence).max();
-        self.fence = recorded.unwrap_or(FIRST_FENCES).max(FIRST_FENCES).next();
+    /// Takes over from a process that died. It may have claimed what is not on disk, so the records do not tell how far
+    /// it got; but nobody claims under the fences of another incarnation.
+    pub(super) fn follow(&mut self, incarnation: Incarnation) {
+        self.fence = incarnation.first_fence();
         self.is_recovered = true;
     }
 

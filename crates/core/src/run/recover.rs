@@ -17,10 +17,10 @@ use crate::graph::AssetGraph;
 use crate::partition::PartitionSet;
 use crate::plan::RunPlan;
 use crate::store::{ChunkClaim, ChunkRow, ChunkState, Record, StepFailure};
-use crate::{AssetId, ChunkNo, ErrorKind, Fence, Result, RunId};
+use crate::{AssetId, ChunkNo, ErrorKind, Fence, Incarnation, Result, RunId};
 
 /// What the store has of an open run.
-#[derive(Debug, Clone, Default)]
+#[derive(Debug, Clone)]
 pub struct Recorded {
     /// Its chunks.
     pub chunks: Vec<ChunkRow>,
@@ -30,6 +30,8 @@ pub struct Recorded {
     pub stale: HashMap<AssetId, PartitionSet>,
     /// True when somebody had paused it: then it waits still.
     pub is_paused: bool,
+    /// Who takes it up. To drive it, this must have been committed as [`Record::RunTaken`] before the rest was read.
+    pub incarnation: Incarnation,
 }
 
 impl RunMachine {
@@ -46,7 +48,7 @@ impl RunMachine {
         now: Timestamp,
     ) -> Result<(Self, Vec<RunEffect>)> {
         let mut machine = Self::unstarted(run, plan, graph, ids)?;
-        machine.follow(&recorded.chunks);
+        machine.follow(recorded.incarnation);
         machine.note_first_error(&recorded.failures);
         let fence = machine.take_fence();
         let mut records = Vec::new();
@@ -89,6 +91,9 @@ impl RunMachine {
         if let Some(stale) = recorded.stale.get(&asset) {
             lane.certain.union_with(&stale.intersect(&lane.plan.steps));
         }
+        let failures = recorded.failures.iter().filter(|failure| failure.asset == asset);
+        lane.attempts
+            .extend(failures.map(|failure| (failure.partition, failure.attempt)));
         let mut ended = Ended::of(asset, recorded);
         let all_ended = ended.all();
         let mut found_out = Vec::new();
@@ -103,7 +108,7 @@ impl RunMachine {
             lane.suspects.note(&left, crashes);
             let mut failed = Vec::new();
             if crashes >= CRASHES_MAX {
-                failed = quarantine(asset, &left, crashes, now);
+                failed = quarantine(lane, &left, crashes, now);
                 found_out.extend_from_slice(&failed);
                 ended.quarantined.union_with(&left);
             }
@@ -126,7 +131,6 @@ impl RunMachine {
                 at,
                 ..
             } = *failure;
-            lane.attempts.insert(partition, attempt);
             due.insert(partition, lane.next_due(run, partition, attempt, error, at));
         }
         for (partition, next) in due {

@@ -7,7 +7,7 @@ use serde::{Deserialize, Serialize};
 use crate::io::Stored;
 use crate::partition::PartitionSet;
 use crate::run::{RunCounts, RunState};
-use crate::{AssetId, ChunkNo, CodeVersion, ErrorRecord, Fence, RunId, Version};
+use crate::{AssetId, ChunkNo, CodeVersion, ErrorRecord, Fence, Incarnation, RunId, Version};
 
 /// One change. A group of them is committed whole.
 #[derive(Debug, Clone, PartialEq)]
@@ -20,6 +20,14 @@ pub enum Record {
         run: RunId,
         /// The plan, encoded; opaque to the store.
         plan: Bytes,
+    },
+    /// Somebody begins to drive a run, or takes it up: what an earlier incarnation claims or reports is refused from now
+    /// on. Refused with `Fenced` unless it raises the incarnation, and with `Conflict` when the run has ended.
+    RunTaken {
+        /// The run.
+        run: RunId,
+        /// Who drives it now.
+        incarnation: Incarnation,
     },
     /// A run moved to another state. A terminal state is final: moving out of it is refused with `Conflict`.
     RunMoved {
@@ -45,7 +53,7 @@ impl Record {
     pub const fn run(&self) -> RunId {
         match self {
             Self::RunCreated(row) => row.run,
-            Self::RunPlanned { run, .. } | Self::RunMoved { run, .. } => *run,
+            Self::RunPlanned { run, .. } | Self::RunTaken { run, .. } | Self::RunMoved { run, .. } => *run,
             Self::ChunkClaimed(claim) => claim.run,
             Self::ChunkProgress(progress) => progress.run,
         }
@@ -65,6 +73,8 @@ pub struct RunRow {
     pub request: Bytes,
     /// The frozen plan; `None` until it is planned.
     pub plan: Option<Bytes>,
+    /// Who drives it, or did last.
+    pub incarnation: Incarnation,
     /// The state.
     pub state: RunState,
     /// When it was asked for.
@@ -230,7 +240,7 @@ pub struct StepFailure {
     pub asset: AssetId,
     /// The partition.
     pub partition: u64,
-    /// The attempt, from 1.
+    /// The attempt, from 1; each is recorded once.
     pub attempt: u32,
     /// True when no other attempt follows; sets "failed" of the partition.
     pub is_final: bool,

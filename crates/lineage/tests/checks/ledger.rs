@@ -9,7 +9,7 @@ use flowstone_core::run::{RunCounts, RunState};
 use flowstone_core::store::{
     ChunkClaim, ChunkProgress, ChunkState, LineageInput, Materialization, Record, RunRow, Store,
 };
-use flowstone_core::{AssetId, AssetKey, ChunkNo, CodeVersion, DataVersion, Fence, RunId, Version};
+use flowstone_core::{AssetId, AssetKey, ChunkNo, CodeVersion, DataVersion, Fence, Incarnation, RunId, Version};
 use flowstone_lineage::{Direction, LineageGraph, LineageQuery, downstream, upstream};
 use jiff::Timestamp;
 
@@ -127,6 +127,7 @@ fn asked_for(run: RunId, at: Timestamp) -> RunRow {
         idempotency_key: None,
         request: Default::default(),
         plan: None,
+        incarnation: Incarnation::NONE,
         state: RunState::Queued,
         created_at: at,
         moved_at: at,

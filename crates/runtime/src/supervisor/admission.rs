@@ -3,7 +3,7 @@
 use flowstone_core::plan::{Footprint, Pace, RunPlan, RunRequest, SavedPlan};
 use flowstone_core::run::{RunCounts, RunMachine, RunState};
 use flowstone_core::store::{Record, RunRow};
-use flowstone_core::{Error, ErrorKind, Result, RunId};
+use flowstone_core::{Error, ErrorKind, Incarnation, Result, RunId};
 use tracing::{info, warn};
 
 use super::{Beginning, Progress, SupervisorState, progress_of};
@@ -32,20 +32,43 @@ impl SupervisorState {
         let progress = progress_of(RunState::Queued, RunCounts::default());
         let handle = self.handle_of(run, &progress);
         let footprint = self.footprint(&plan);
-        if self.may_begin(&footprint, self.waiting.len()) {
-            self.begin(run, plan, request.pace, progress, vec![created]).await?;
+        let watched = Progress::clone(&progress);
+        let begun = if self.may_begin(&footprint, self.waiting.len()) {
+            self.begin(run, plan, request.pace, progress, vec![created]).await
         } else {
-            self.shared.ledger.commit(vec![created]).await?;
-            info!(run_id = %run, "run waits for another one");
-            self.waiting.push(Waiting {
-                run,
-                request,
-                progress,
-                footprint,
-                is_paused: false,
-            });
-        }
+            let asked = self.shared.ledger.commit(vec![created]).await;
+            if asked.is_ok() {
+                info!(run_id = %run, "run waits for another one");
+                self.waiting.push(Waiting {
+                    run,
+                    request,
+                    progress,
+                    footprint,
+                    is_paused: false,
+                });
+            }
+            asked
+        };
+        self.unless_it_is_there((run, &watched), begun, ErrorKind::Conflict)
+            .await?;
         Ok(handle)
+    }
+
+    /// Takes up a run whose beginning was refused, in the way of `kind`, because it is on disk already: the answer to an
+    /// earlier try was lost.
+    async fn unless_it_is_there(
+        &mut self,
+        (run, progress): (RunId, &Progress),
+        begun: Result<()>,
+        kind: ErrorKind,
+    ) -> Result<()> {
+        match begun {
+            Err(refused) if refused.kind() == kind => match self.shared.store.run(run).await? {
+                Some(row) => self.take_up(&row, progress, 0).await,
+                None => Err(refused),
+            },
+            begun => begun,
+        }
     }
 
     /// Begins a run that carries out `saved`, which must be what its request comes to still.
@@ -71,7 +94,10 @@ impl SupervisorState {
         let (run, created) = self.created(request)?;
         let progress = progress_of(RunState::Queued, RunCounts::default());
         let handle = self.handle_of(run, &progress);
-        self.begin(run, plan, request.pace, progress, vec![created]).await?;
+        let watched = Progress::clone(&progress);
+        let begun = self.begin(run, plan, request.pace, progress, vec![created]).await;
+        self.unless_it_is_there((run, &watched), begun, ErrorKind::Conflict)
+            .await?;
         Ok(handle)
     }
 
@@ -82,13 +108,25 @@ impl SupervisorState {
         }
     }
 
-    /// The run that was asked for under the same idempotency key before.
-    async fn known(&self, request: &RunRequest) -> Result<Option<RunHandle>> {
+    /// The run that was asked for under the same idempotency key before. One that is open and that nobody looks after is
+    /// taken up.
+    async fn known(&mut self, request: &RunRequest) -> Result<Option<RunHandle>> {
         let Some(key) = &request.idempotency_key else {
             return Ok(None);
         };
-        let row = self.shared.store.run_by_key(key).await?;
-        Ok(row.map(|row| self.find(row.run).unwrap_or_else(|| self.ended(&row))))
+        let Some(row) = self.shared.store.run_by_key(key).await? else {
+            return Ok(None);
+        };
+        if let Some(going) = self.find(row.run) {
+            return Ok(Some(going));
+        }
+        let progress = progress_of(row.state, row.counts);
+        let handle = self.handle_of(row.run, &progress);
+        if !row.state.is_terminal() {
+            self.take_up(&row, &progress, 0).await?;
+            self.admit().await;
+        }
+        Ok(Some(handle))
     }
 
     /// A new run, and the record that it was asked for.
@@ -101,6 +139,7 @@ impl SupervisorState {
             idempotency_key: request.idempotency_key.clone(),
             request: request.encode()?,
             plan: None,
+            incarnation: Incarnation::NONE,
             state: RunState::Queued,
             created_at: now,
             moved_at: now,
@@ -121,6 +160,10 @@ impl SupervisorState {
     ) -> Result<()> {
         let machine = RunMachine::new(run, &plan, self.shared.pipeline.graph(), &self.shared.ids)?;
         let counts = machine.counts();
+        records.push(Record::RunTaken {
+            run,
+            incarnation: Incarnation::NONE.next(),
+        });
         records.push(Record::RunPlanned {
             run,
             plan: plan.encode()?,
@@ -197,7 +240,9 @@ impl SupervisorState {
             let began = match planned {
                 Ok(plan) => {
                     let watched = Progress::clone(&progress);
-                    self.begin(run, plan, request.pace, watched, Vec::new()).await
+                    let begun = self.begin(run, plan, request.pace, watched, Vec::new()).await;
+                    self.unless_it_is_there((run, &progress), begun, ErrorKind::Fenced)
+                        .await
                 }
                 Err(error) => Err(error),
             };
@@ -210,13 +255,8 @@ impl SupervisorState {
     /// Ends a run that could not be started or resumed.
     pub(super) async fn fail(&self, run: RunId, progress: &Progress, error: &Error) {
         warn!(run_id = %run, %error, "run could not go on");
-        let failed = self.move_run(
-            run,
-            RunState::Failed,
-            RunCounts::default(),
-            Some(error.to_record()),
-            progress,
-        );
+        let counts = RunCounts::default();
+        let failed = self.end(run, (RunState::Failed, counts), Some(error.to_record()), progress);
         if let Err(error) = failed.await {
             // The next start takes it up again.
             warn!(run_id = %run, %error, "and that could not be written down");

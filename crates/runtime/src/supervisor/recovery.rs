@@ -1,17 +1,19 @@
 //! Takes up runs where the store has them: after a start, and when the actor of one died.
 
 use flowstone_core::plan::{RunPlan, RunRequest};
-use flowstone_core::run::{RunMachine, RunState};
-use flowstone_core::store::{RunFilter, RunRow};
-use flowstone_core::{Result, RunId};
+use flowstone_core::run::{Recorded, RunCounts, RunMachine, RunState, close_open};
+use flowstone_core::store::{Record, RunFilter, RunRow};
+use flowstone_core::{ErrorKind, ErrorRecord, Incarnation, Result, RunId};
 use tracing::{error, info};
 
-use super::{Beginning, Progress, SupervisorState, Waiting, progress_of};
+use super::{Beginning, Progress, SupervisorState, Waiting, not_open, progress_of};
 use crate::handle::{RunHandle, RunProgress};
 use crate::recorded::recorded;
 
 /// How often the actor of one run is put back before the run is left for the next start.
 const RESTARTS_MAX: u32 = 3;
+/// How often a run is taken again that somebody else seems to have taken meanwhile.
+const TAKES_MAX: u32 = 3;
 /// The most runs that are taken up at a start.
 const RECOVERED_MAX: usize = 10_000;
 
@@ -30,11 +32,11 @@ impl SupervisorState {
     }
 
     /// Takes up an open run where the store has it.
-    async fn take_up(&mut self, row: &RunRow, progress: &Progress, restarts: u32) -> Result<()> {
+    pub(super) async fn take_up(&mut self, row: &RunRow, progress: &Progress, restarts: u32) -> Result<()> {
         let run = row.run;
         if row.state == RunState::Cancelling {
             let counts = row.counts.with_rest_cancelled();
-            return self.move_run(run, RunState::Cancelled, counts, None, progress).await;
+            return self.end(run, (RunState::Cancelled, counts), None, progress).await;
         }
         let request = RunRequest::decode(&row.request)?;
         let is_paused = row.state == RunState::Paused;
@@ -50,7 +52,11 @@ impl SupervisorState {
             return Ok(());
         };
         let plan = RunPlan::decode(plan)?;
-        let recorded = recorded(&*self.shared.store, row, &plan).await?;
+        let incarnation = self.take(run).await?;
+        let recorded = Recorded {
+            incarnation,
+            ..recorded(&*self.shared.store, row, &plan).await?
+        };
         let (graph, ids) = (self.shared.pipeline.graph(), &self.shared.ids);
         let (machine, first) = RunMachine::recover(run, &plan, graph, ids, &recorded, self.shared.clock.now())?;
         info!(run_id = %run, left = machine.counts().total - machine.counts().ended(), "run goes on");
@@ -74,6 +80,48 @@ impl SupervisorState {
             was_open: true,
         })
         .await
+    }
+
+    /// Takes a run, so that nobody who drove it before is heard any more.
+    async fn take(&self, run: RunId) -> Result<Incarnation> {
+        let mut tries = 0;
+        loop {
+            let row = self.shared.store.run(run).await?.ok_or_else(|| not_open(run))?;
+            let incarnation = row.incarnation.next();
+            match self
+                .shared
+                .ledger
+                .commit(vec![Record::RunTaken { run, incarnation }])
+                .await
+            {
+                // It may be that only the answer to an earlier try was lost.
+                Err(taken) if taken.kind() == ErrorKind::Fenced && tries < TAKES_MAX => tries += 1,
+                taken => return taken.map(|()| incarnation),
+            }
+        }
+    }
+
+    /// Ends a run with which nobody goes on; whoever still holds a chunk of it is refused from then on.
+    pub(super) async fn end(
+        &self,
+        run: RunId,
+        (to, counts): (RunState, RunCounts),
+        error: Option<ErrorRecord>,
+        progress: &Progress,
+    ) -> Result<()> {
+        let incarnation = self.take(run).await?;
+        let (chunks, at) = (self.shared.store.chunks(run).await?, self.shared.clock.now());
+        let mut records = close_open(&chunks, incarnation, at);
+        records.push(Record::RunMoved {
+            run,
+            to,
+            at,
+            counts,
+            error,
+        });
+        self.shared.ledger.commit(records).await?;
+        progress.send_replace(RunProgress { state: to, counts });
+        Ok(())
     }
 
     /// Puts back the actor of a run that died, from the store.

@@ -24,6 +24,8 @@ pub(crate) enum Fate {
     HeldAndRefused,
     /// Its group fails, in this way.
     Fails(ErrorKind),
+    /// Its group is stored, and the answer is lost.
+    AnswerLost,
     /// Its group waits until the store is released.
     Held,
 }
@@ -86,6 +88,10 @@ impl Store for Doctored {
                 .unwrap();
         }
         for fate in &fates {
+            if *fate == Fate::AnswerLost {
+                drop(self.inner.commit(records).await);
+                return Err(Error::new(ErrorKind::Unavailable, "the answer is lost"));
+            }
             if let Fate::Fails(kind) = fate {
                 return Err(Error::new(*kind, "the disk is on fire"));
             }

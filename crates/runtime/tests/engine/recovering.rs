@@ -8,7 +8,7 @@ use flowstone_core::io::{IoEnv, IoFactory, IoManager};
 use flowstone_core::memory::{MemoryIo, MemoryStore};
 use flowstone_core::partition::Partitions;
 use flowstone_core::run::RunState;
-use flowstone_core::store::{Record, RunFilter, Store};
+use flowstone_core::store::{ChunkRow, ChunkState, Record, RunFilter, Store};
 use flowstone_core::{Error, Result, TypeInfo};
 use flowstone_runtime::{Engine, EngineOptions};
 
@@ -257,4 +257,10 @@ async fn a_run_that_was_being_cancelled_is_cancelled_by_the_next_engine() {
     assert!(report.counts.adds_up());
     assert!(done.lock().unwrap().is_empty());
     assert!(world.store.runs(RunFilter::Open, 9).await.unwrap().is_empty());
+    let chunks = world.store.chunks(run.run_id()).await.unwrap();
+    let is_over = |chunk: &ChunkRow| chunk.state == ChunkState::Ended && chunk.claim.fence.incarnation().0 > 1;
+    assert!(
+        !chunks.is_empty() && chunks.iter().all(is_over),
+        "its holder is not refused: {chunks:?}"
+    );
 }

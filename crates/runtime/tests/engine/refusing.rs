@@ -5,6 +5,7 @@ use std::sync::atomic::{AtomicU32, Ordering};
 
 use flowstone_core::ErrorKind;
 use flowstone_core::asset::{Asset, AssetContext, In};
+use flowstone_core::plan::RunRequest;
 use flowstone_core::run::RunState;
 use flowstone_core::store::Record;
 
@@ -110,6 +111,66 @@ async fn a_store_that_fails_for_a_while_is_tried_again() {
     let report = within(engine.run(all_of(&["made"]))).await.unwrap();
 
     assert_eq!((report.counts.succeeded, made.get()), (1, 1));
+}
+
+/// The answer to the commit that creates, or begins, a run is lost, and the commit tried again.
+#[tokio::test(start_paused = true)]
+async fn a_run_of_which_nobody_heard_that_it_began_goes_on_all_the_same() {
+    let is_created: fn(&Record) -> bool = |record| matches!(record, Record::RunCreated(_));
+    let is_begun: fn(&Record) -> bool = |record| {
+        matches!(
+            record,
+            Record::RunMoved {
+                to: RunState::Running,
+                ..
+            }
+        )
+    };
+    for is_meant in [is_created, is_begun] {
+        let lost = AtomicU32::new(0);
+        // The first run goes through; the second waits for it.
+        let store = Doctored::new(move |record| {
+            if is_meant(record) && lost.fetch_add(1, Ordering::SeqCst) == 1 {
+                return Fate::AnswerLost;
+            }
+            Fate::Taken
+        });
+        let (gate, made) = (Gate::new(), Count::default());
+        let steps = {
+            let (gate, made) = (gate.clone(), made.clone());
+            // Its claim is on disk when it starts, so it shares no commit with the second run.
+            Asset::new("made").acts_outside().run(move || {
+                let (gate, made) = (gate.clone(), made.clone());
+                async move {
+                    gate.pass().await;
+                    made.add() as i64
+                }
+            })
+        };
+        let engine = engine_on(Arc::clone(&store) as _, 2, [steps]).await;
+        let first = engine.submit(all_of(&["made"])).await.unwrap();
+        gate.arrived().await;
+        let request = RunRequest {
+            idempotency_key: Some("once".to_owned()),
+            ..forced(&["made"])
+        };
+
+        let second = within(engine.submit(request.clone())).await.unwrap();
+        let again = within(engine.submit(request)).await.unwrap();
+        gate.let_through(9);
+
+        assert_eq!(second.run_id(), again.run_id());
+        for run in [first, second, again] {
+            let report = within(run.wait()).await.unwrap();
+            assert_eq!(
+                (report.state, report.counts.succeeded),
+                (RunState::Succeeded, 1),
+                "{report:?}"
+            );
+        }
+        assert_eq!(made.get(), 2);
+        within(engine.shutdown()).await.unwrap();
+    }
 }
 
 /// Refuses the first record of each kind that comes during a run.

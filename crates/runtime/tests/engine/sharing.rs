@@ -9,7 +9,7 @@ use flowstone_core::partition::PartitionSet;
 use flowstone_core::plan::{Force, RunRequest};
 use flowstone_core::run::{RunCounts, RunState};
 use flowstone_core::store::{ChunkClaim, ChunkProgress, ChunkState, Materialization, Record, RunRow};
-use flowstone_core::{ChunkNo, Fence, RunId, Version};
+use flowstone_core::{ChunkNo, Fence, Incarnation, RunId, Version};
 use flowstone_runtime::Engine;
 
 use crate::support::{Count, Gate, all_of, engine, forced, within};
@@ -208,6 +208,7 @@ async fn another_process_makes_version_2_of(engine: &Engine, asset: &str) {
         idempotency_key: None,
         request: Default::default(),
         plan: None,
+        incarnation: Incarnation::NONE,
         state: RunState::Running,
         created_at: at,
         moved_at: at,

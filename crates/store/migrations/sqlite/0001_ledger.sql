@@ -25,6 +25,8 @@ CREATE TABLE run (
     state           INTEGER NOT NULL,
     created_at_ns   INTEGER NOT NULL,
     moved_at_ns     INTEGER NOT NULL,
+    -- Who drives it, or did last; 0 before anybody has.
+    incarnation     INTEGER NOT NULL,
     counts          TEXT NOT NULL,
     error           TEXT
 ) STRICT;
@@ -36,6 +38,11 @@ CREATE INDEX run_ended ON run (run) WHERE state >= 4 AND request IS NOT NULL;
 CREATE TRIGGER run_terminal_is_final BEFORE UPDATE OF state ON run WHEN OLD.state >= 4
 BEGIN
     SELECT RAISE(ABORT, 'a terminal run is final');
+END;
+
+CREATE TRIGGER run_incarnation_only_grows BEFORE UPDATE OF incarnation ON run WHEN NEW.incarnation <= OLD.incarnation
+BEGIN
+    SELECT RAISE(ABORT, 'an incarnation only grows');
 END;
 
 -- Apart from the run, so that a move does not rewrite a large plan.
@@ -163,10 +170,9 @@ CREATE TABLE step_failure (
     attempt   INTEGER NOT NULL,
     is_final  INTEGER NOT NULL,
     at_ns     INTEGER NOT NULL,
-    error     TEXT NOT NULL
+    error     TEXT NOT NULL,
+    UNIQUE (run, asset, partition, attempt)
 ) STRICT;
-
-CREATE INDEX step_failure_by_run ON step_failure (run);
 
 -- The newest row is never deleted, so that sequence only grows.
 CREATE TABLE event (

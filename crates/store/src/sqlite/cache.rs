@@ -8,7 +8,7 @@ use std::collections::{BTreeMap, HashMap};
 use flowstone_core::partition::PartitionSet;
 use flowstone_core::run::RunState;
 use flowstone_core::store::{ChunkRow, ChunkState};
-use flowstone_core::{AssetId, ChunkNo, CodeVersion, RunId, Version};
+use flowstone_core::{AssetId, ChunkNo, CodeVersion, Incarnation, RunId, Version};
 
 use super::stage::Staged;
 
@@ -37,10 +37,17 @@ pub(super) struct Cache {
     pub(super) marks: HashMap<AssetId, BTreeMap<u64, Marks>>,
 }
 
-#[derive(Debug)]
-pub(super) struct CachedRun {
+/// What every record of a run is judged by.
+#[derive(Debug, Clone, Copy)]
+pub(super) struct KnownRun {
     pub(super) number: i64,
     pub(super) state: RunState,
+    pub(super) incarnation: Incarnation,
+}
+
+#[derive(Debug)]
+pub(super) struct CachedRun {
+    pub(super) known: KnownRun,
     /// Chunks that are claimed, and ended ones that are about to be claimed again.
     pub(super) chunks: HashMap<ChunkKey, ChunkRow>,
     /// The greatest chunk number of each asset; what lies above was never claimed.
@@ -48,10 +55,9 @@ pub(super) struct CachedRun {
 }
 
 impl CachedRun {
-    pub(super) fn new(number: i64, state: RunState) -> Self {
+    pub(super) fn new(known: KnownRun) -> Self {
         Self {
-            number,
-            state,
+            known,
             chunks: HashMap::new(),
             last_chunks: HashMap::new(),
         }
@@ -103,12 +109,9 @@ impl Cache {
     /// Takes over what has been committed.
     pub(super) fn absorb(&mut self, staged: Staged<'_>) {
         self.codes.extend(staged.codes);
-        for (run, (number, state)) in staged.runs {
-            self.run_next = self.run_next.max(number + 1);
-            self.runs
-                .entry(run)
-                .or_insert_with(|| CachedRun::new(number, state))
-                .state = state;
+        for (run, known) in staged.runs {
+            self.run_next = self.run_next.max(known.number + 1);
+            self.runs.entry(run).or_insert_with(|| CachedRun::new(known)).known = known;
         }
         for ((run, key), row) in staged.chunks {
             let run = self.runs.get_mut(&run).expect("a staged chunk has a known run");
@@ -123,7 +126,7 @@ impl Cache {
             self.marks.entry(asset).or_default().insert(piece, marks);
         }
         // Nothing is expected of a run that is over; what comes late is checked against the ledger.
-        self.runs.retain(|_, run| !run.state.is_terminal());
+        self.runs.retain(|_, run| !run.known.state.is_terminal());
     }
 }
 

@@ -78,6 +78,7 @@ impl Encoder {
                 .int(word::of_run_state(run.state));
             row.int(nanos(run.created_at))
                 .int(nanos(run.moved_at))
+                .int(run.incarnation.0.into())
                 .bytes(heap, run.pipeline.as_bytes());
             row.bytes_or_null(heap, run.idempotency_key.as_deref().map(str::as_bytes))
                 .bytes(heap, &run.request);
@@ -86,6 +87,10 @@ impl Encoder {
         for (number, plan) in &staged.plans {
             let (row, heap) = self.row(Target::RunPlan);
             row.int(*number).bytes(heap, plan);
+        }
+        for (number, incarnation) in &staged.taken {
+            let (row, _) = self.row(Target::RunTaken);
+            row.int(*number).int(incarnation.0.into());
         }
         for (number, step) in &staged.moves {
             let counts = json(&step.counts)?;
@@ -102,8 +107,8 @@ impl Encoder {
             .chunks
             .iter()
             .map(|((run, key), chunk)| {
-                let known = staged.runs.get(run).map(|(number, _)| *number);
-                let number = known.unwrap_or_else(|| cache.runs[run].number);
+                let known = staged.runs.get(run).map(|known| known.number);
+                let number = known.unwrap_or_else(|| cache.runs[run].known.number);
                 (number, *key, chunk)
             })
             .collect();

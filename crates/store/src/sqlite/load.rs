@@ -6,11 +6,12 @@
 use std::collections::HashSet;
 
 use flowstone_core::store::{ChunkState, Record};
-use flowstone_core::{AssetId, ChunkNo, CodeVersion, Result, RunId, Version};
+use flowstone_core::{AssetId, ChunkNo, CodeVersion, Incarnation, Result, RunId, Version};
 use sqlx::{Row, SqliteConnection};
 
-use super::cache::{Cache, CachedRun, ChunkKey, Marks};
-use super::row::{array, asset_id, chunk_row, number, set, set_or_empty};
+use super::batch::Rows;
+use super::cache::{Cache, CachedRun, ChunkKey, KnownRun, Marks};
+use super::row::{array, asset_id, chunk_row, number, set, set_or_empty, small};
 use super::word;
 use crate::error::{corrupt, sort};
 
@@ -35,13 +36,21 @@ pub(super) async fn base(connection: &mut SqliteConnection) -> Result<Cache> {
     Ok(cache)
 }
 
-/// Loads into `cache` what `records` ask about, and gives those of their idempotency keys that exist.
-pub(super) async fn load(
-    connection: &mut SqliteConnection,
-    cache: &mut Cache,
-    records: &[Record],
-) -> Result<HashSet<String>> {
-    let mut taken = HashSet::new();
+/// An attempt at a step: run, asset, partition, number.
+pub(super) type Attempt = (RunId, AssetId, u64, u32);
+
+/// What of a group the ledger has already.
+#[derive(Debug, Default)]
+pub(super) struct Kept {
+    pub(super) idempotency_keys: HashSet<String>,
+    /// Attempts that have failed.
+    pub(super) failed: HashSet<Attempt>,
+}
+
+/// Loads into `cache` what `records` ask about, and gives what of them is there already.
+pub(super) async fn load(connection: &mut SqliteConnection, cache: &mut Cache, records: &[Record]) -> Result<Kept> {
+    let mut kept = Kept::default();
+    let mut attempts = Vec::new();
     for record in records {
         match record {
             Record::RunCreated(row) => {
@@ -49,10 +58,12 @@ pub(super) async fn load(
                 if let Some(key) = &row.idempotency_key
                     && is_taken(connection, key).await?
                 {
-                    taken.insert(key.clone());
+                    kept.idempotency_keys.insert(key.clone());
                 }
             }
-            Record::RunPlanned { run: id, .. } | Record::RunMoved { run: id, .. } => {
+            Record::RunPlanned { run: id, .. }
+            | Record::RunTaken { run: id, .. }
+            | Record::RunMoved { run: id, .. } => {
                 run(connection, cache, *id).await?;
             }
             Record::ChunkClaimed(claim) => {
@@ -67,6 +78,7 @@ pub(super) async fn load(
                 }
                 for failure in &progress.failed {
                     asset(connection, cache, failure.asset).await?;
+                    attempts.push((progress.run, failure.asset, failure.partition, failure.attempt));
                 }
                 for (outdated, _) in &progress.outdated {
                     asset(connection, cache, *outdated).await?;
@@ -74,7 +86,39 @@ pub(super) async fn load(
             }
         }
     }
-    Ok(taken)
+    kept.failed = failed(connection, cache, &attempts).await?;
+    Ok(kept)
+}
+
+/// Those of `attempts` that the ledger has as failed.
+async fn failed(connection: &mut SqliteConnection, cache: &Cache, attempts: &[Attempt]) -> Result<HashSet<Attempt>> {
+    let mut rows = Rows::default();
+    for (run, asset, partition, attempt) in attempts {
+        let number = cache.runs.get(run).map_or(-1, |cached| cached.known.number);
+        // A partition that does not fit is refused later.
+        let partition = i64::try_from(*partition).unwrap_or(-1);
+        rows.row()
+            .int(number)
+            .int(asset.0.into())
+            .int(partition)
+            .int((*attempt).into());
+    }
+    let Some(rows) = rows.into_json() else {
+        return Ok(HashSet::new());
+    };
+    const ASK: &str = "SELECT asked.key FROM jsonb_each(?) AS asked JOIN step_failure AS known
+                       ON known.run = asked.value->>0 AND known.asset = asked.value->>1
+                          AND known.partition = asked.value->>2 AND known.attempt = asked.value->>3";
+    let found: Vec<i64> = sqlx::query_scalar(ASK)
+        .bind(rows)
+        .fetch_all(connection)
+        .await
+        .map_err(sort)?;
+    let attempt = |place: i64| {
+        let place = usize::try_from(place).ok();
+        place.and_then(|place| attempts.get(place)).copied()
+    };
+    Ok(found.into_iter().filter_map(attempt).collect())
 }
 
 async fn is_taken(connection: &mut SqliteConnection, key: &str) -> Result<bool> {
@@ -89,13 +133,19 @@ async fn run(connection: &mut SqliteConnection, cache: &mut Cache, run: RunId) -
     if cache.runs.contains_key(&run) {
         return Ok(());
     }
-    let found: Option<(i64, i64)> = sqlx::query_as("SELECT id, state FROM run WHERE run = ?")
+    let found: Option<(i64, i64, i64)> = sqlx::query_as("SELECT id, state, incarnation FROM run WHERE run = ?")
         .bind(&run.0.as_bytes()[..])
         .fetch_optional(&mut *connection)
         .await
         .map_err(sort)?;
-    let Some((id, state)) = found else { return Ok(()) };
-    let mut cached = CachedRun::new(id, word::run_state(state)?);
+    let Some((id, state, incarnation)) = found else {
+        return Ok(());
+    };
+    let mut cached = CachedRun::new(KnownRun {
+        number: id,
+        state: word::run_state(state)?,
+        incarnation: Incarnation(small("incarnation", incarnation)?),
+    });
 
     let last: Vec<(i64, i64)> = sqlx::query_as("SELECT asset, max(chunk) FROM chunk WHERE run = ? GROUP BY asset")
         .bind(id)
@@ -128,7 +178,7 @@ async fn ended_chunk(connection: &mut SqliteConnection, cache: &mut Cache, run: 
         return Ok(());
     };
     let found = sqlx::query("SELECT * FROM chunk WHERE run = ? AND asset = ? AND chunk = ?")
-        .bind(cached.number)
+        .bind(cached.known.number)
         .bind(i64::from(key.0.0))
         .bind(i64::try_from(key.1.0).unwrap_or(i64::MAX))
         .fetch_optional(connection)

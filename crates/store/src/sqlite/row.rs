@@ -6,7 +6,7 @@ use flowstone_core::partition::PartitionSet;
 use flowstone_core::store::{
     ChunkClaim, ChunkRow, ChunkState, Event, EventKind, LineageInput, Materialization, RunRow, StepFailure,
 };
-use flowstone_core::{AssetId, ChunkNo, CodeVersion, DataVersion, Fence, Result, RunId, Version};
+use flowstone_core::{AssetId, ChunkNo, CodeVersion, DataVersion, Fence, Incarnation, Result, RunId, Version};
 use jiff::{SignedDuration, Timestamp};
 use serde::de::DeserializeOwned;
 use sqlx::sqlite::SqliteRow;
@@ -28,7 +28,7 @@ pub(super) fn asset_id(stored: i64) -> Result<AssetId> {
         .map_err(|error| corrupt("asset id", error))
 }
 
-fn small(what: &str, stored: i64) -> Result<u32> {
+pub(super) fn small(what: &str, stored: i64) -> Result<u32> {
     u32::try_from(stored).map_err(|error| corrupt(what, error))
 }
 
@@ -87,7 +87,7 @@ pub(super) fn chunk_row(run: RunId, row: &SqliteRow) -> Result<ChunkRow> {
 
 /// The columns that [`run_row`] reads, of `run` joined with `run_plan`.
 pub(super) const RUN_COLUMNS: &str = "run.run, pipeline, idempotency_key, request, plan, state, created_at_ns, \
-                                      moved_at_ns, counts, error";
+                                      moved_at_ns, counts, error, incarnation";
 
 pub(super) fn run_row(row: &SqliteRow) -> Result<RunRow> {
     let counts: &str = row.try_get(8).map_err(sort)?;
@@ -99,6 +99,7 @@ pub(super) fn run_row(row: &SqliteRow) -> Result<RunRow> {
         idempotency_key: row.try_get(2).map_err(sort)?,
         request: Bytes::from(row.try_get::<Vec<u8>, _>(3).map_err(sort)?),
         plan: plan.map(Bytes::from),
+        incarnation: Incarnation(small("incarnation", row.try_get(10).map_err(sort)?)?),
         state: word::run_state(row.try_get(5).map_err(sort)?)?,
         created_at: nanos(row.try_get(6).map_err(sort)?)?,
         moved_at: nanos(row.try_get(7).map_err(sort)?)?,

@@ -13,22 +13,25 @@ use bytes::Bytes;
 use flowstone_core::partition::PartitionSet;
 use flowstone_core::run::{RunCounts, RunState};
 use flowstone_core::store::{ChunkRow, LineageInput, Materialization, Record, RefusedRuns, RunRow, StepFailure};
-use flowstone_core::{AssetId, CodeVersion, Error, ErrorKind, ErrorRecord, Result, RunId};
+use flowstone_core::{AssetId, CodeVersion, Error, ErrorKind, ErrorRecord, Incarnation, Result, RunId};
 use jiff::Timestamp;
 
-use super::cache::{Cache, ChunkKey, Marks};
+use super::cache::{Cache, ChunkKey, KnownRun, Marks};
+use super::load::{Attempt, Kept};
 
 /// What a group changes.
 #[derive(Debug, Default)]
 pub(super) struct Staged<'r> {
     /// Code versions that are new, with their numbers.
     pub(super) codes: Vec<(CodeVersion, i64)>,
-    /// Runs that are new or have moved: number and state.
-    pub(super) runs: HashMap<RunId, (i64, RunState)>,
+    /// Runs that are new, were taken or have moved.
+    pub(super) runs: HashMap<RunId, KnownRun>,
     pub(super) created: Vec<(i64, &'r RunRow)>,
     /// The last plan and the last move of each run.
     pub(super) plans: BTreeMap<i64, &'r Bytes>,
     pub(super) moves: BTreeMap<i64, Move<'r>>,
+    /// The last incarnation that took each run.
+    pub(super) taken: BTreeMap<i64, Incarnation>,
     /// Chunks as they are after the group.
     pub(super) chunks: HashMap<(RunId, ChunkKey), ChunkRow>,
     /// Status pieces as they are after the group.
@@ -36,6 +39,8 @@ pub(super) struct Staged<'r> {
     pub(super) made: Vec<Made<'r>>,
     pub(super) inputs: Vec<&'r LineageInput>,
     pub(super) failures: Vec<(i64, &'r StepFailure)>,
+    /// The same, to be asked.
+    pub(super) failed: HashSet<Attempt>,
     pub(super) events: Vec<Happened<'r>>,
 }
 
@@ -73,16 +78,11 @@ pub(super) enum What<'r> {
     Failed(&'r StepFailure),
 }
 
-/// Gives what `records` change and, for each, whether it was taken. `keys_taken` are those of the group's idempotency
-/// keys that the ledger has.
-pub(super) fn stage<'r>(
-    cache: &Cache,
-    keys_taken: &HashSet<String>,
-    records: &'r [Record],
-) -> (Staged<'r>, Vec<Result<()>>) {
+/// Gives what `records` change and, for each, whether it was taken. `kept` is what of them the ledger has.
+pub(super) fn stage<'r>(cache: &Cache, kept: &Kept, records: &'r [Record]) -> (Staged<'r>, Vec<Result<()>>) {
     let mut stage = Stage {
         cache,
-        keys_taken,
+        kept,
         staged: Staged::default(),
         run_next: cache.run_next,
     };
@@ -97,7 +97,7 @@ pub(super) fn stage<'r>(
 /// A group on its way: what the ledger has, and what the records so far change about it.
 struct Stage<'c, 'r> {
     cache: &'c Cache,
-    keys_taken: &'c HashSet<String>,
+    kept: &'c Kept,
     staged: Staged<'r>,
     run_next: i64,
 }
@@ -107,6 +107,7 @@ impl<'r> Stage<'_, 'r> {
         match record {
             Record::RunCreated(row) => self.create(row),
             Record::RunPlanned { run, plan } => self.plan(*run, plan),
+            Record::RunTaken { run, incarnation } => self.take(*run, *incarnation),
             Record::RunMoved {
                 run,
                 to,
@@ -127,11 +128,11 @@ impl<'r> Stage<'_, 'r> {
         }
     }
 
-    /// The number and state of a run.
-    fn run(&self, run: RunId) -> Result<(i64, RunState)> {
+    /// What is known of a run.
+    fn run(&self, run: RunId) -> Result<KnownRun> {
         let staged = self.staged.runs.get(&run).copied();
         staged
-            .or_else(|| self.cache.runs.get(&run).map(|cached| (cached.number, cached.state)))
+            .or_else(|| self.cache.runs.get(&run).map(|cached| cached.known))
             .ok_or_else(|| Error::new(ErrorKind::NotFound, "there is no such run").about(format!("run {run}")))
     }
 

@@ -21,13 +21,14 @@ pub(super) enum Target {
     Lineage,
     Failure,
     Event,
+    RunTaken,
 }
 
 /// How many targets there are.
 pub(super) const TARGET_COUNT: usize = Target::ALL.len();
 
 impl Target {
-    pub(super) const ALL: [Self; 12] = [
+    pub(super) const ALL: [Self; 13] = [
         Self::Code,
         Self::RunCreated,
         Self::RunPlan,
@@ -40,9 +41,10 @@ impl Target {
         Self::Lineage,
         Self::Failure,
         Self::Event,
+        Self::RunTaken,
     ];
 
-    /// The statement. `$1` is the heap, `$2` to `$13` are the rows of the targets in order. The names start with `$`
+    /// The statement. `$1` is the heap, `$2` to `$14` are the rows of the targets in order. The names start with `$`
     /// because sqlx would take `?` numbers with gaps between them for unnamed ones.
     const fn statement(self) -> &'static str {
         match self {
@@ -51,14 +53,14 @@ impl Target {
                  SELECT value->>0, substr($1, value->>1, 16) FROM jsonb_each($2);"
             }
             Self::RunCreated => {
-                "INSERT INTO run (id, run, state, created_at_ns, moved_at_ns, pipeline, idempotency_key, request,
-                                  counts, error)
-                 SELECT value->>0, substr($1, value->>1, 16), value->>2, value->>3, value->>4,
-                        CAST(substr($1, value->>5, value->>6) AS TEXT),
-                        CAST(substr($1, value->>7, value->>8) AS TEXT),
-                        substr($1, value->>9, value->>10),
-                        CAST(substr($1, value->>11, value->>12) AS TEXT),
-                        CAST(substr($1, value->>13, value->>14) AS TEXT)
+                "INSERT INTO run (id, run, state, created_at_ns, moved_at_ns, incarnation, pipeline, idempotency_key,
+                                  request, counts, error)
+                 SELECT value->>0, substr($1, value->>1, 16), value->>2, value->>3, value->>4, value->>5,
+                        CAST(substr($1, value->>6, value->>7) AS TEXT),
+                        CAST(substr($1, value->>8, value->>9) AS TEXT),
+                        substr($1, value->>10, value->>11),
+                        CAST(substr($1, value->>12, value->>13) AS TEXT),
+                        CAST(substr($1, value->>14, value->>15) AS TEXT)
                  FROM jsonb_each($3);"
             }
             Self::RunPlan => {
@@ -126,6 +128,10 @@ impl Target {
                 "INSERT INTO event (at_ns, run, kind, asset, detail)
                  SELECT value->>0, value->>1, value->>2, value->>3, substr($1, value->>4, value->>5)
                  FROM jsonb_each($13);"
+            }
+            Self::RunTaken => {
+                "UPDATE run SET incarnation = taken.value->>1
+                 FROM jsonb_each($14) AS taken WHERE run.id = taken.value->>0;"
             }
         }
     }

@@ -51,8 +51,8 @@ impl Writer {
 
     pub(super) async fn commit(&mut self, records: &[Record]) -> Result<Vec<Result<()>>> {
         let mut cache = self.take_cache().await?;
-        let keys_taken = load::load(&mut self.connection, &mut cache, records).await?;
-        let (staged, verdicts) = stage(&cache, &keys_taken, records);
+        let kept = load::load(&mut self.connection, &mut cache, records).await?;
+        let (staged, verdicts) = stage(&cache, &kept, records);
         let encoded = encode(&cache, &staged)?;
         if encoded.targets != 0 {
             self.write(encoded).await?;
@@ -159,9 +159,9 @@ fn unwritable(key: &AssetKey, error: serde_json::Error) -> Error {
 
 #[cfg(test)]
 mod tests {
-    use flowstone_core::RunId;
     use flowstone_core::run::{RunCounts, RunState};
     use flowstone_core::store::RunRow;
+    use flowstone_core::{Incarnation, RunId};
     use uuid::Uuid;
 
     use super::super::{LEDGER_FILE, LOCK_FILE};
@@ -179,6 +179,7 @@ mod tests {
             idempotency_key: None,
             request: vec![7; request_len].into(),
             plan: None,
+            incarnation: Incarnation::NONE,
             state: RunState::Queued,
             created_at: jiff::Timestamp::UNIX_EPOCH,
             moved_at: jiff::Timestamp::UNIX_EPOCH,

@@ -3,7 +3,7 @@
 use flowstone_core::memory::MemoryStore;
 use flowstone_core::run::RunState;
 use flowstone_core::store::{AssetStatus, ChunkProgress, ChunkState, LineageInput, Record, RunFilter, RunRow, Store};
-use flowstone_core::{AssetId, RunId, Version};
+use flowstone_core::{AssetId, Incarnation, RunId, Version};
 use flowstone_store::SqliteStore;
 use proptest::prelude::*;
 
@@ -70,6 +70,12 @@ fn a_progress() -> impl Strategy<Value = Record> {
     )
 }
 
+/// Of the first two incarnations, mostly of the first.
+fn a_fence() -> impl Strategy<Value = u64> {
+    let second = Incarnation(2).first_fence().0;
+    prop_oneof![4 => 1..4_u64, 1 => second..second + 2]
+}
+
 fn a_record() -> impl Strategy<Value = Record> {
     let create = (1..6_u128, prop::option::of(0..3_u8)).prop_map(|(no, key)| {
         Record::RunCreated(RunRow {
@@ -83,14 +89,18 @@ fn a_record() -> impl Strategy<Value = Record> {
     });
     let step = (1..6_u128, a_state()).prop_map(|(no, to)| moved(run_id(no), to));
     let claim =
-        (a_run(), 0..ASSETS, 0..2_u64, 1..4_u64, some_partitions()).prop_map(|(run, asset, chunk, fence, steps)| {
+        (a_run(), 0..ASSETS, 0..2_u64, a_fence(), some_partitions()).prop_map(|(run, asset, chunk, fence, steps)| {
             let mut record = claim(AssetId(asset), chunk, fence, set(steps));
             if let Record::ChunkClaimed(claim) = &mut record {
                 claim.run = run;
             }
             record
         });
-    prop_oneof![1 => create, 1 => plan, 1 => step, 4 => claim, 8 => a_progress()]
+    let take = (1..6_u128, 0..4_u32).prop_map(|(no, incarnation)| Record::RunTaken {
+        run: run_id(no),
+        incarnation: Incarnation(incarnation),
+    });
+    prop_oneof![1 => create, 1 => plan, 1 => step, 1 => take, 5 => claim, 9 => a_progress()]
 }
 
 /// A group, and whether the store is opened anew before it.

@@ -7,7 +7,7 @@ use flowstone_core::store::{
     ChunkClaim, ChunkProgress, ChunkState, LineageInput, Materialization, Record, RunRow, StepFailure, Store,
 };
 use flowstone_core::{
-    AssetId, AssetKey, ChunkNo, CodeVersion, DataVersion, Error, ErrorKind, Fence, Result, RunId, Version,
+    AssetId, AssetKey, ChunkNo, CodeVersion, DataVersion, Error, ErrorKind, Fence, Incarnation, Result, RunId, Version,
 };
 use flowstone_store::SqliteStore;
 use jiff::Timestamp;
@@ -69,6 +69,7 @@ pub(crate) fn run_row(run: RunId) -> RunRow {
         idempotency_key: None,
         request: b"request".to_vec().into(),
         plan: None,
+        incarnation: Incarnation::NONE,
         state: RunState::Queued,
         created_at: at(0),
         moved_at: at(0),

@@ -175,11 +175,10 @@ impl Sky {
         fails
     }
 
-    /// Whether the answer to a commit is lost. The creation of a run is not among them: nobody would know of the run.
+    /// Whether the answer to a commit is lost.
     fn loses_answer(&self, records: &[Record]) -> bool {
         let state = &mut *self.state();
-        let creates = records.iter().any(|record| matches!(record, Record::RunCreated(_)));
-        let loses = state.answers_to_lose > 0 && !creates && !records.is_empty() && state.draw.chance(100);
+        let loses = state.answers_to_lose > 0 && !records.is_empty() && state.draw.chance(100);
         state.answers_to_lose -= usize::from(loses);
         state.answers_lost += u32::from(loses);
         loses

@@ -31,6 +31,12 @@ pub enum Promise {
     P13,
     /// Counts are exact.
     P18,
+    /// A redrive runs what did not come to a good end, and nothing else.
+    P20,
+    /// Slots in use never exceed the limit, and never outlive their holder.
+    P24,
+    /// A paused run starts nothing.
+    Pause,
     /// What rests on something that has changed is known to be stale.
     Stale,
     /// When nothing goes wrong any more, everything comes to rest.
@@ -42,6 +48,7 @@ pub enum Promise {
 impl fmt::Display for Promise {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
+            Self::Pause => f.write_str("a pause holds"),
             Self::Stale => f.write_str("stale is known"),
             Self::Rest => f.write_str("comes to rest"),
             Self::Sound => f.write_str("is sound"),

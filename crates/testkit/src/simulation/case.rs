@@ -37,6 +37,8 @@ pub(super) struct Weather {
     pub(super) worker_dies: u64,
     /// Sources have new content between runs.
     pub(super) news: u64,
+    /// What a run did not bring to a good end is asked for again.
+    pub(super) redrive: u64,
     /// Steps that kill their worker, or their process, whenever they run.
     pub(super) poison: BTreeSet<Key>,
     pub(super) poison_kills_process: bool,
@@ -135,7 +137,7 @@ impl Case {
 
 impl Weather {
     /// How many kinds of bad weather there are.
-    pub(super) const KINDS: usize = 8;
+    pub(super) const KINDS: usize = 9;
 
     /// Lets one kind of bad weather pass.
     pub(super) fn clear(&mut self, kind: usize) {
@@ -147,6 +149,7 @@ impl Weather {
             4 => self.drained = 0,
             5 => self.worker_dies = 0,
             6 => self.news = 0,
+            7 => self.redrive = 0,
             _ => self.poison.clear(),
         }
     }
@@ -162,6 +165,7 @@ impl Weather {
         let (skip, fail_for_now, fail_for_good) = (some(300, 200), some(500, 300), some(400, 150));
         let (overdue, drained, worker_dies) = (some(300, 100), some(300, 100), some(300, 100));
         let news = some(800, 1000);
+        let redrive = some(800, 1000);
         let mut poison = BTreeSet::new();
         if draw.chance(250) {
             for _ in 0..1 + draw.below(2) {
@@ -180,6 +184,7 @@ impl Weather {
             drained,
             worker_dies,
             news,
+            redrive,
             poison,
             poison_kills_process,
         }

@@ -1,10 +1,12 @@
 //! What must hold: at every step of a run, when a step begins, and when the run is over.
 
+use std::collections::BTreeSet;
+
 use flowstone_core::asset::InputKind;
 use flowstone_core::io::Address;
 use flowstone_core::partition::PartitionSet;
 use flowstone_core::run::{ChunkWork, RunState, StepSets, StepState};
-use flowstone_core::store::{AssetStatus, ChunkProgress, EventKind, Record, StepFailure};
+use flowstone_core::store::{AssetStatus, ChunkProgress, ChunkState, EventKind, Record, StepFailure};
 use flowstone_core::{DataVersion, ErrorKind, Version};
 
 use super::broken::{broken, hold, hold_eq, must};
@@ -65,11 +67,23 @@ impl Driver<'_> {
         }
     }
 
-    pub(super) fn check_start(&self, work: &ChunkWork) {
+    pub(super) fn check_start(&mut self, work: &ChunkWork) {
         hold!(P13, !self.is_cancelling(), "a cancelled run starts a step");
+        hold!(
+            Pause,
+            self.live.state != RunState::Paused,
+            "a paused run starts {:?}",
+            work.id
+        );
+        hold!(P9, self.fences.insert(work.fence), "two claims have {:?}", work.fence);
         let asset = self.asset_of(work.id.lane);
         for partition in work.steps.iter() {
             let key = (asset, partition);
+            hold!(
+                P20,
+                self.redriven.as_ref().is_none_or(|left| left.contains(&key)),
+                "{key:?} had come to a good end and is redriven"
+            );
             hold!(P10, !self.live.has_ended(key), "{key:?} has ended and starts again");
             let failed = self.live.failures.get(&key).copied().unwrap_or(0);
             hold_eq!(P12, work.attempt(partition), failed + 1, "the attempt at {key:?}");
@@ -104,7 +118,7 @@ impl Driver<'_> {
 
     /// What a step of `lane` reads, from what the run has made so far, and what it makes of that.
     pub(super) fn read_inputs(&mut self, lane: usize, key: Key) -> DataVersion {
-        let mut versions = std::collections::BTreeSet::new();
+        let mut versions = BTreeSet::new();
         let mut contents = Vec::new();
         let sketch = &self.case.sketch.assets[key.0];
         for (input, upstreams) in sketch.inputs.iter().zip(&self.case.reading.upstreams[key.0]) {
@@ -199,7 +213,7 @@ impl Driver<'_> {
     }
 
     /// The planned steps that `key` reads, with how.
-    fn upstream_steps(&self, key: Key) -> Vec<(usize, Key, InputKind)> {
+    pub(super) fn upstream_steps(&self, key: Key) -> Vec<(usize, Key, InputKind)> {
         let mut steps = Vec::new();
         let inputs = &self.case.sketch.assets[key.0].inputs;
         for (input, upstreams) in inputs.iter().zip(&self.case.reading.upstreams[key.0]) {
@@ -229,7 +243,7 @@ impl Driver<'_> {
     }
 
     /// True when a step runs whatever happens, or something that it reads has changed.
-    fn was_wanted(&self, lane: usize, key: Key) -> bool {
+    pub(super) fn was_wanted(&self, lane: usize, key: Key) -> bool {
         self.plan.assets[lane].certain.contains(key.1)
             || self
                 .upstream_steps(key)
@@ -252,8 +266,8 @@ impl Driver<'_> {
                 hold!(P18, counts.adds_up(), "{counts:?} do not add up");
                 must(self.live.state.to(*to), "the run moves");
             }
-            Record::RunCreated(_) | Record::RunPlanned { .. } => {
-                broken(Promise::Sound, "a machine makes a run".to_owned())
+            Record::RunCreated(_) | Record::RunPlanned { .. } | Record::RunTaken { .. } => {
+                broken(Promise::Sound, "a machine makes or takes a run".to_owned())
             }
         }
     }
@@ -272,7 +286,7 @@ impl Driver<'_> {
             let key = (asset, made.partition);
             let base = self.before.heads.get(&key).map_or(0, |head| head.version);
             hold_eq!(P3, made.version.0, base + 1, "the version of {key:?}");
-            let mut named = std::collections::BTreeSet::new();
+            let mut named = BTreeSet::new();
             for row in progress.inputs.iter().filter(|row| row.version == made.version) {
                 if let Some((first, last)) = row.upstream_of(made.partition) {
                     let upstream = self.case.place_of(row.upstream);
@@ -323,6 +337,7 @@ impl Driver<'_> {
         self.check_lineage();
         self.check_told();
         check_contents(self);
+        self.check_over();
         if self.was_given_up {
             return;
         }
@@ -358,6 +373,25 @@ impl Driver<'_> {
             for partition in planned.steps.iter() {
                 self.check_ended(lane, (asset, partition), state);
             }
+        }
+    }
+
+    /// Of a run that is over no chunk is open, no slot is taken, and each failed attempt is listed once.
+    fn check_over(&self) {
+        let store = self.world.store();
+        for row in self.world.ask(store.chunks(self.run)) {
+            hold!(
+                P9,
+                row.state == ChunkState::Ended,
+                "the run is over and a chunk has a holder: {:?}",
+                row.claim
+            );
+        }
+        self.pools.check_over();
+        let mut attempts = BTreeSet::new();
+        for failure in self.world.ask(store.failures(self.run)) {
+            let attempt = (failure.asset, failure.partition, failure.attempt);
+            hold!(P8, attempts.insert(attempt), "{attempt:?} failed twice");
         }
     }
 
@@ -422,7 +456,7 @@ impl Driver<'_> {
             for partition in self.durable.made[asset].iter() {
                 let key = (asset, partition);
                 let version = self.before.heads.get(&key).map_or(0, |head| head.version) + 1;
-                let mut named = std::collections::BTreeSet::new();
+                let mut named = BTreeSet::new();
                 for row in self.world.ask(store.inputs_of(*id, partition, Version(version))) {
                     if let Some((first, last)) = row.upstream_of(partition) {
                         let upstream = self.case.place_of(row.upstream);

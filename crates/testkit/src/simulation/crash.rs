@@ -2,8 +2,9 @@
 
 use std::time::Duration;
 
-use flowstone_core::run::{Recorded, RunMachine, RunState};
-use flowstone_core::store::Record;
+use flowstone_core::Incarnation;
+use flowstone_core::run::{Recorded, RunMachine, RunState, close_open};
+use flowstone_core::store::{Record, RunRow};
 
 use super::broken::{broken, hold, hold_eq, must};
 use super::driver::Driver;
@@ -55,6 +56,7 @@ impl Driver<'_> {
         self.workers.iter_mut().for_each(|worker| *worker = None);
         (self.wake, self.has_ended, self.dies_in) = (None, false, None);
         self.live = self.durable.clone();
+        self.pools.abandon(self.run);
         self.check_values();
         if self.durable.state.is_terminal() {
             // Nobody opens it again; what follows only asks the machine that is left.
@@ -65,7 +67,8 @@ impl Driver<'_> {
         if self.durable.state == RunState::Cancelling && !self.doctor.has(Planted::CancelForgottenInCrash) {
             return self.give_up_cancelled();
         }
-        let recorded = self.doctor.recorded(self.recorded());
+        let incarnation = self.take();
+        let recorded = self.doctor.recorded(self.recorded(incarnation));
         let (graph, ids) = (self.case.graph(), &self.case.ids);
         let recovered = RunMachine::recover(self.run, self.plan, graph, ids, &recorded, self.now);
         let (machine, effects) = must(recovered, "the run cannot be recovered");
@@ -79,27 +82,54 @@ impl Driver<'_> {
 
     /// What the engine does with a run that it finds being cancelled: nothing runs any more, so it is over.
     fn give_up_cancelled(&mut self) {
-        let row = self.world.ask(self.world.store().run(self.run));
-        let row = row.unwrap_or_else(|| broken(Promise::P1, "the run is not in the store".to_owned()));
-        self.queue.push_back(vec![Record::RunMoved {
+        let incarnation = self.take();
+        let mut records = Vec::new();
+        if !self.doctor.has(Planted::CancelledWithoutFencing) {
+            let chunks = self.world.ask(self.world.store().chunks(self.run));
+            records = close_open(&chunks, incarnation, self.now);
+        }
+        records.push(Record::RunMoved {
             run: self.run,
             to: RunState::Cancelled,
             at: self.now,
-            counts: row.counts.with_rest_cancelled(),
+            counts: self.stored().counts.with_rest_cancelled(),
             error: None,
-        }]);
+        });
+        self.queue.push_back(records);
         self.flush(1);
         self.was_given_up = true;
     }
 
-    fn recorded(&self) -> Recorded {
+    fn stored(&self) -> RunRow {
+        let row = self.world.ask(self.world.store().run(self.run));
+        row.unwrap_or_else(|| broken(Promise::P1, "the run is not in the store".to_owned()))
+    }
+
+    /// Whoever drives the run from now on says so before it reads what there is.
+    fn take(&self) -> Incarnation {
+        if self.doctor.has(Planted::FenceReusedAfterCrash) {
+            return Incarnation::NONE.next();
+        }
+        let incarnation = self.stored().incarnation.next();
+        let taken = Record::RunTaken {
+            run: self.run,
+            incarnation,
+        };
+        for verdict in self.world.ask(self.world.store().commit(&[taken])) {
+            must(verdict, "a run cannot be taken");
+        }
+        incarnation
+    }
+
+    fn recorded(&self, incarnation: Incarnation) -> Recorded {
         let store = self.world.store();
         let stale = |id| (id, self.world.ask(store.status(id)).stale);
         Recorded {
             chunks: self.world.ask(store.chunks(self.run)),
             failures: self.world.ask(store.failures(self.run)),
             stale: self.case.ids.iter().map(|id| stale(*id)).collect(),
-            is_paused: false,
+            is_paused: self.stored().state == RunState::Paused,
+            incarnation,
         }
     }
 

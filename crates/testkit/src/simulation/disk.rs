@@ -54,35 +54,13 @@ impl Driver<'_> {
         verdicts
     }
 
-    /// What the process that died had on its way when it did, if somebody else took over its chunk.
+    /// What the process that died had on its way of chunks when it did. It arrives some time after another has taken the
+    /// run.
     pub(super) fn keep_ghost(&mut self) {
-        self.ghost = None;
         let group: Vec<Record> = self.queue.iter().flatten().cloned().collect();
-        // A claim that nobody else knows of is no late one.
-        let Some(start) = group
-            .iter()
-            .position(|record| matches!(record, Record::ChunkProgress(_)))
-        else {
-            return;
-        };
-        if let Record::ChunkProgress(progress) = &group[start] {
-            let chunk = (self.case.place_of(progress.asset), progress.chunk.0);
-            if self.durable.open.contains_key(&chunk) {
-                self.ghost = Some(group[start..].to_vec());
-            }
-        }
-    }
-
-    /// True when what a dead process had on its way may arrive now: its chunk has been taken over.
-    pub(super) fn has_ghost(&self) -> bool {
-        let Some(Record::ChunkProgress(progress)) = self.ghost.as_ref().and_then(|group| group.first()) else {
-            return false;
-        };
-        let chunk = (self.case.place_of(progress.asset), progress.chunk.0);
-        self.durable
-            .claims
-            .get(&chunk)
-            .is_some_and(|fence| *fence > progress.fence.0)
+        let is_of_a_chunk = |record: &Record| matches!(record, Record::ChunkClaimed(_) | Record::ChunkProgress(_));
+        let start = group.iter().position(is_of_a_chunk);
+        self.ghost = start.map(|start| group[start..].to_vec());
     }
 
     /// A group of a dead process arrives: every record of it is refused.

@@ -3,10 +3,10 @@
 use std::collections::{BTreeMap, BTreeSet, VecDeque};
 use std::time::Duration;
 
-use flowstone_core::RunId;
 use flowstone_core::plan::RunPlan;
 use flowstone_core::run::{RunEffect, RunEvent, RunMachine, RunState};
 use flowstone_core::store::Record;
+use flowstone_core::{Fence, RunId};
 use jiff::{SignedDuration, Timestamp};
 
 use super::broken::{broken, hold, hold_eq, must};
@@ -14,6 +14,7 @@ use super::case::{Case, Fate};
 use super::fault::Fault;
 use super::model::{Ledger, RunLog};
 use super::planted::{Doctor, Planted};
+use super::pooling::Pooling;
 use super::shelf::Shelf;
 use super::worker::Worker;
 use super::world::World;
@@ -84,6 +85,13 @@ pub(super) struct Driver<'a> {
     pub(super) post: Vec<RunEvent>,
     pub(super) workers: Vec<Option<Worker>>,
     pub(super) slots: BTreeSet<(Key, u64, u32)>,
+    /// Under which chunks were given out, by whatever process.
+    pub(super) fences: BTreeSet<Fence>,
+    pub(super) pools: Pooling,
+    /// What may run, if this is a redrive.
+    pub(super) redriven: Option<BTreeSet<Key>>,
+    /// For how many events a pause lasts.
+    pub(super) paused_for: u8,
     pub(super) late: Vec<RunEvent>,
     /// How often the next commit fails.
     pub(super) commit_fails: u8,
@@ -114,6 +122,8 @@ enum Act {
     SendLate,
     Ghost,
     Write,
+    Resume,
+    Rival,
 }
 
 impl<'a> Driver<'a> {
@@ -166,6 +176,10 @@ impl<'a> Driver<'a> {
             post: Vec::new(),
             workers: std::iter::repeat_with(|| None).take(workers).collect(),
             slots: BTreeSet::new(),
+            fences: BTreeSet::new(),
+            pools: Pooling::new(case, plan),
+            redriven: None,
+            paused_for: 0,
             late: Vec::new(),
             commit_fails: 0,
             ack_lost: false,
@@ -209,6 +223,7 @@ impl<'a> Driver<'a> {
             self.events += 1;
             if !self.was_given_up && !self.was_found_ended {
                 self.check_counts();
+                self.pools.check(self.case, &self.live.open);
                 if self.events.is_multiple_of(16) {
                     self.check_sets();
                 }
@@ -258,6 +273,10 @@ impl<'a> Driver<'a> {
                 Fault::AckLost => self.ack_lost = true,
                 Fault::StoreSlow(events) => self.slow_for = events,
                 Fault::Cancel => self.post.push(RunEvent::CancelAsked),
+                Fault::Pause(events) => {
+                    self.paused_for = events;
+                    self.post.push(RunEvent::PauseAsked);
+                }
                 Fault::ClockJumps(seconds) => {
                     let jump = SignedDuration::from_secs(seconds.into());
                     self.now = self.now.checked_add(jump).unwrap_or(self.now);
@@ -280,11 +299,13 @@ impl<'a> Driver<'a> {
         if self.workers.iter().any(Option::is_none) {
             acts.extend([Act::Offer; 2]);
         }
+        let holds_back = self.machine.state() == RunState::Paused;
         for (number, worker) in self.workers.iter().enumerate() {
             let Some(worker) = worker else { continue };
             match worker.current {
                 Some(_) => acts.extend([Act::End(number); 3]),
-                None if worker.left.is_empty() => acts.push(Act::Report(number)),
+                // A paused run takes back what was not begun.
+                None if worker.left.is_empty() || holds_back => acts.push(Act::Report(number)),
                 None => {
                     if worker.starts_after <= self.flushed {
                         acts.extend([Act::Begin(number); 3]);
@@ -300,11 +321,21 @@ impl<'a> Driver<'a> {
         if !self.late.is_empty() && self.draw.chance(100) {
             acts.push(Act::SendLate);
         }
-        if self.has_ghost() && self.draw.chance(200) {
+        if self.live.state == RunState::Paused {
+            self.paused_for = self.paused_for.saturating_sub(1);
+            acts.extend((self.paused_for == 0).then_some(Act::Resume));
+        }
+        if self.pools.is_rivalled() && (self.pools.rival_waits_or_holds() || self.draw.chance(50)) {
+            acts.push(Act::Rival);
+        }
+        if self.ghost.is_some() && self.draw.chance(200) {
             acts.push(Act::Ghost);
         }
         if self.doctor.has(Planted::HeadMovedBeforeDataVerified) && self.draw.chance(100) {
             acts.push(Act::Write);
+        }
+        if acts.is_empty() && self.live.state == RunState::Paused {
+            acts.push(Act::Resume);
         }
         hold!(
             Rest,
@@ -332,15 +363,15 @@ impl<'a> Driver<'a> {
             Act::Report(number) => self.report(number),
             Act::Deliver(number) => {
                 let event = self.post.swap_remove(number);
-                if event != RunEvent::CancelAsked {
-                    self.keep_late(event.clone());
-                }
+                self.keep_late(event.clone());
                 self.tell(event);
             }
             Act::Wake => self.wake_up(),
             Act::SendLate => self.send_late(),
             Act::Ghost => self.let_ghost_arrive(),
             Act::Write => self.shelf.keep_promises(),
+            Act::Resume => self.tell(RunEvent::ResumeAsked),
+            Act::Rival => self.pools.rival(&mut self.draw),
         }
     }
 
@@ -369,6 +400,12 @@ impl<'a> Driver<'a> {
     }
 
     fn offer(&mut self) {
+        let closed = if self.doctor.has(Planted::PoolLimitIgnored) {
+            BTreeSet::new()
+        } else {
+            self.pools.closed(self.run, &self.machine)
+        };
+        self.machine.close(closed.clone());
         let wanted = self.machine.wants(self.workers.len());
         let Some(slot) = self.workers.iter().position(Option::is_none) else {
             return;
@@ -377,7 +414,10 @@ impl<'a> Driver<'a> {
         let effects = self.apply(RunEvent::SlotFree { workers });
         let starts = effects.iter().filter(|effect| matches!(effect, RunEffect::Start(_)));
         hold_eq!(Sound, starts.count(), wanted.min(1), "chunks that are given out");
-        self.perform(effects, Some(slot));
+        if wanted == 0 {
+            self.pools.pass(self.run, &self.machine);
+        }
+        self.perform(effects, Some((slot, &closed)));
     }
 
     /// Tells the run what happened, unless it is over: nothing is told then.
@@ -385,8 +425,16 @@ impl<'a> Driver<'a> {
         if self.machine.is_over() {
             return;
         }
+        // Whoever asks is told that the run is being ended.
+        let turns = matches!(event, RunEvent::PauseAsked | RunEvent::ResumeAsked);
+        if turns && self.machine.state() == RunState::Cancelling {
+            return;
+        }
         if event == RunEvent::CancelAsked && self.doctor.has(Planted::CancelRecordedButNotTold) {
-            return self.record_cancel();
+            return self.record(RunState::Cancelling);
+        }
+        if event == RunEvent::PauseAsked && self.doctor.has(Planted::PauseRecordedButNotTold) {
+            return self.record(RunState::Paused);
         }
         let work = match &event {
             RunEvent::StepsEnded { chunk, .. } => {
@@ -400,14 +448,26 @@ impl<'a> Driver<'a> {
         let Some(event) = self.doctor.told(event, work) else {
             return;
         };
+        match &event {
+            RunEvent::WorkerDied { .. } if self.doctor.has(Planted::SlotOutlivesHolder) => {}
+            RunEvent::StepsEnded { is_over: false, .. } => {}
+            RunEvent::StepsEnded { chunk, .. }
+            | RunEvent::Overdue { chunk, .. }
+            | RunEvent::WorkerDied { chunk, .. } => self.pools.give_back(*chunk),
+            _ => {}
+        }
         let effects = self.apply(event);
         self.perform(effects, None);
     }
 
-    fn record_cancel(&mut self) {
+    /// A move is recorded, and the machine does not hear of it.
+    fn record(&mut self, to: RunState) {
+        if self.live.state.to(to).is_err() {
+            return;
+        }
         let moved = vec![Record::RunMoved {
             run: self.run,
-            to: RunState::Cancelling,
+            to,
             at: self.now,
             counts: self.machine.counts(),
             error: None,
@@ -431,7 +491,8 @@ impl<'a> Driver<'a> {
         }
     }
 
-    pub(super) fn perform(&mut self, effects: Vec<RunEffect>, slot: Option<usize>) {
+    /// `free` is the worker that takes work, and the lanes that had to wait.
+    pub(super) fn perform(&mut self, effects: Vec<RunEffect>, free: Option<(usize, &BTreeSet<usize>)>) {
         for effect in effects {
             hold!(Sound, !self.has_ended, "something follows the end: {effect:?}");
             if let Some(left) = &mut self.dies_in {
@@ -454,10 +515,11 @@ impl<'a> Driver<'a> {
                 RunEffect::Start(work) => {
                     self.check_start(&work);
                     let starts_after = if work.after_commit { self.queued } else { 0 };
-                    let Some(slot) = slot else {
+                    let Some((worker, closed)) = free else {
                         broken(Promise::Sound, "work is given out and nobody is free".to_owned())
                     };
-                    self.workers[slot] = Some(Worker::new(work, starts_after));
+                    self.pools.take(self.run, work.id, closed);
+                    self.workers[worker] = Some(Worker::new(work, starts_after));
                 }
                 RunEffect::WakeAt(at) => self.wake = Some(at),
                 RunEffect::StopAll => self.stop_all(),

@@ -24,6 +24,8 @@ pub(super) enum Fault {
     StoreSlow(u8),
     /// Somebody asks for the end of the run.
     Cancel,
+    /// Somebody pauses the run, and resumes it after so many events.
+    Pause(u8),
     /// The wall clock jumps by so many seconds.
     ClockJumps(i16),
 }
@@ -85,7 +87,7 @@ impl Script {
 }
 
 fn fault(draw: &mut Draw) -> Fault {
-    match draw.below(16) {
+    match draw.below(18) {
         0..4 => Fault::Kill,
         4 | 5 => Fault::KillBeforeEffect(1 + draw.below(4) as u8),
         6..9 => Fault::KillAndArriveLate,
@@ -94,6 +96,7 @@ fn fault(draw: &mut Draw) -> Fault {
         11 | 12 => Fault::AckLost,
         13 => Fault::StoreSlow(1 + draw.below(60) as u8),
         14 => Fault::Cancel,
+        15 | 16 => Fault::Pause(draw.below(60) as u8),
         _ => Fault::ClockJumps(draw.below(7200) as i16 - 3600),
     }
 }

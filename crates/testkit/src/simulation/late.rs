@@ -1,7 +1,7 @@
 //! Messages that come twice, or from workers that were given up: refused, and nothing moves.
 
-use flowstone_core::ErrorKind;
-use flowstone_core::run::{RunEvent, StepSets};
+use flowstone_core::run::{ChunkId, RunEvent, StepSets};
+use flowstone_core::{ErrorKind, Fence};
 
 use super::broken::{broken, hold_eq};
 use super::driver::Driver;
@@ -9,10 +9,11 @@ use crate::simulation::Promise;
 
 impl Driver<'_> {
     pub(super) fn keep_late(&mut self, event: RunEvent) {
-        // A report of nothing says nothing, however late. Its claim may not even be on disk, and then another process
-        // claims under the same fence.
-        let is_empty = matches!(&event, RunEvent::StepsEnded { ended, .. } if ended.is_empty());
-        if !is_empty && self.late.len() < 8 {
+        let is_of_a_chunk = matches!(
+            event,
+            RunEvent::StepsEnded { .. } | RunEvent::Overdue { .. } | RunEvent::WorkerDied { .. }
+        );
+        if is_of_a_chunk && self.late.len() < 8 {
             self.late.push(event);
         }
     }
@@ -21,20 +22,29 @@ impl Driver<'_> {
     pub(super) fn send_late(&mut self) {
         let at = self.draw.below(self.late.len());
         let event = self.late.swap_remove(at);
-        // A worker that is still at it may report the rest of its chunk.
+        // A worker that is still at it may report the rest of its chunk. And whoever has died may have reported nothing yet,
+        // before that is told.
         let is_late = match &event {
             RunEvent::StepsEnded {
                 chunk, fence, ended, ..
             } => {
                 let mut workers = self.workers.iter().flatten();
                 let holder = workers.find(|worker| worker.work.id == *chunk && worker.work.fence == *fence);
-                holder.is_none_or(|holder| ended.iter().any(|step| !holder.unreported.contains(step.partition)))
+                match holder {
+                    Some(holder) => ended.iter().any(|step| !holder.unreported.contains(step.partition)),
+                    None => !ended.is_empty() || !self.is_open(*chunk, *fence),
+                }
             }
             _ => true,
         };
         if is_late && !self.machine.is_over() {
             self.refuse(event);
         }
+    }
+
+    fn is_open(&self, chunk: ChunkId, fence: Fence) -> bool {
+        let place = (self.asset_of(chunk.lane), chunk.number.0);
+        self.live.open.contains_key(&place) && self.live.claims.get(&place) == Some(&fence.0)
     }
 
     /// Sends what does not fit, and sees to it that nothing moves.

@@ -87,7 +87,7 @@ impl RunLog {
             }
             Record::RunMoved { to, .. } => self.state = *to,
             Record::ChunkProgress(progress) => self.note_progress(progress, case, before),
-            Record::RunCreated(_) | Record::RunPlanned { .. } => {}
+            Record::RunCreated(_) | Record::RunPlanned { .. } | Record::RunTaken { .. } => {}
         }
     }
 

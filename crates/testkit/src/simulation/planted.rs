@@ -5,9 +5,10 @@
 
 use std::cell::RefCell;
 
-use flowstone_core::run::{ChunkWork, Recorded, RunEvent, StepEnd};
+use flowstone_core::plan::Redrive;
+use flowstone_core::run::{ChunkWork, Recorded, RunEvent, RunMachine, StepEnd};
 use flowstone_core::store::{ChunkProgress, ChunkState, Record, Store};
-use flowstone_core::{Error, Fence, Result, Version};
+use flowstone_core::{Error, Result, Version};
 
 /// A bug that is known from this field.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -56,11 +57,25 @@ pub enum Planted {
     RefusalIgnored,
     /// The counts that are stored with a run are off by one.
     CountsDrift,
+    /// A pause is recorded, and the run is not told.
+    PauseRecordedButNotTold,
+    /// After a crash, a paused run goes on.
+    PauseForgottenInCrash,
+    /// A run that is found being cancelled is ended, and who holds a chunk of it is not fenced.
+    CancelledWithoutFencing,
+    /// A redrive asks for every step of the run.
+    RedriveRerunsAll,
+    /// A redrive leaves out what a failure stopped.
+    RedriveLeavesOutStopped,
+    /// Chunks are given out whether their slots are free or not.
+    PoolLimitIgnored,
+    /// A worker that dies keeps the slots of its chunk.
+    SlotOutlivesHolder,
 }
 
 impl Planted {
     /// All that can be planted now.
-    pub const ALL: [Self; 22] = [
+    pub const ALL: [Self; 29] = [
         Self::AttemptCountedAsFailure,
         Self::CompletedTwice,
         Self::LostRetryCountedAsSuccess,
@@ -83,6 +98,13 @@ impl Planted {
         Self::StaleValueRead,
         Self::RefusalIgnored,
         Self::CountsDrift,
+        Self::PauseRecordedButNotTold,
+        Self::PauseForgottenInCrash,
+        Self::CancelledWithoutFencing,
+        Self::RedriveRerunsAll,
+        Self::RedriveLeavesOutStopped,
+        Self::PoolLimitIgnored,
+        Self::SlotOutlivesHolder,
     ];
 
     /// Bugs that wait for the feature that they would be in: the bug and the feature.
@@ -184,15 +206,33 @@ impl Doctor {
                 Some(Planted::InFlightCountedAsDone) if row.state == ChunkState::Running => {
                     row.succeeded.union_with(&row.claim.steps);
                 }
-                Some(Planted::FenceReusedAfterCrash) => row.claim.fence = Fence(1),
                 Some(Planted::DeathsForgotten) => row.claim.crashes = 0,
                 _ => {}
             }
         }
+        recorded.is_paused &= !self.has(Planted::PauseForgottenInCrash);
         if self.has(Planted::AttemptsForgotten) {
             recorded.failures.retain(|failure| failure.is_final);
         }
         recorded
+    }
+
+    /// What a redrive of `ended` asks for.
+    pub(super) fn redrive(&self, mut redrive: Redrive, ended: &RunMachine) -> Redrive {
+        for (planned, steps) in ended.assets() {
+            match self.planted {
+                Some(Planted::RedriveRerunsAll) => {
+                    redrive.steps.insert(planned.key.clone(), planned.steps.clone());
+                }
+                Some(Planted::RedriveLeavesOutStopped) => {
+                    if let Some(asked) = redrive.steps.get_mut(&planned.key) {
+                        asked.subtract(steps.dependency_failed());
+                    }
+                }
+                _ => {}
+            }
+        }
+        redrive
     }
 
     /// What a message says when it arrives; `None` when it does not.

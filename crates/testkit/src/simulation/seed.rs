@@ -6,14 +6,15 @@ use std::panic::{AssertUnwindSafe, catch_unwind};
 use flowstone_core::plan::{Force, Planner, RunPlan, RunRequest};
 use flowstone_core::run::{RunCounts, RunState};
 use flowstone_core::store::{Record, RunRow};
-use flowstone_core::{AssetKey, RunId};
+use flowstone_core::{AssetKey, Incarnation, RunId};
 use uuid::Uuid;
 
-use super::broken::{Broken, hold, must};
+use super::broken::{Broken, broken, hold, must};
 use super::case::Case;
 use super::driver::{Driver, Legacy};
 use super::fault::Script;
 use super::planted::{Doctor, Planted};
+use super::redriving::Over;
 use super::world::World;
 use super::{Promise, StorePlace, Tally};
 use crate::Draw;
@@ -73,6 +74,7 @@ impl Seed {
         case.weather.clone_from(&script.weather);
         let doctor = Doctor::new(self.planted);
         let mut legacy = Legacy::default();
+        let mut over: Option<Over> = None;
         let mut tally = Tally {
             seeds: 1,
             ..Tally::default()
@@ -85,15 +87,26 @@ impl Seed {
                     case.change_code(asset);
                 }
             }
-            let request = request(&case, number, &mut draw);
+            let mut request = request(&case, number, &mut draw);
             let own_draw = Draw::seeded(draw.number());
-            let Ok(plan) = plan(&case, &world, &request) else {
-                continue;
+            let is_redriven = Draw::of(&[seed, 13, number]).chance(case.weather.redrive);
+            let redriven = over.take().filter(|_| is_redriven).and_then(|over| {
+                request = over.redrive(&case, &world, &doctor)?;
+                Some(over)
+            });
+            let plan = match (plan(&case, &world, &request), &redriven) {
+                (Ok(plan), _) => plan,
+                (Err(_), None) => continue,
+                (Err(error), Some(_)) => broken(Promise::P20, format!("a redrive cannot be planned: {error}")),
             };
+            if let Some(redriven) = &redriven {
+                redriven.check_plan(&case, &legacy.ledger, &plan);
+            }
             let run = RunId(Uuid::from_u64_pair(number + 1, seed));
             create(&world, run);
             let faults = script.of_run(number);
             let mut driver = Driver::new((&case, &world, &doctor), (run, number), &plan, faults, legacy, own_draw);
+            driver.redriven = redriven.map(|redriven| redriven.left);
             driver.trace = trace.take();
             if let Some(trace) = &mut driver.trace {
                 trace.push_str(&format!("run {number}\n"));
@@ -115,8 +128,16 @@ impl Seed {
                     .skipped
                     .iter()
                     .all(flowstone_core::partition::PartitionSet::is_empty)
-                && request.assets.len() == case.ids.len();
+                && request.assets.len() == case.ids.len()
+                && request.redrive.is_none();
+            let left = driver.left();
             legacy = driver.legacy();
+            over = Some(Over {
+                run,
+                request: request.clone(),
+                plan: plan.clone(),
+                left,
+            });
             if has_made_all {
                 let again = RunRequest {
                     force: Force::Nothing,
@@ -176,6 +197,7 @@ fn create(world: &World, run: RunId) {
         idempotency_key: None,
         request: bytes::Bytes::new(),
         plan: None,
+        incarnation: Incarnation::NONE,
         state: RunState::Running,
         created_at: now(),
         moved_at: now(),
@@ -183,7 +205,11 @@ fn create(world: &World, run: RunId) {
         error: None,
     };
     let store = world.store();
-    for verdict in world.ask(store.commit(&[Record::RunCreated(row)])) {
+    let taken = Record::RunTaken {
+        run,
+        incarnation: Incarnation::NONE.next(),
+    };
+    for verdict in world.ask(store.commit(&[Record::RunCreated(row), taken])) {
         must(verdict, "a new run is refused");
     }
 }

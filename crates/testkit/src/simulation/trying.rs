@@ -3,7 +3,7 @@
 use std::time::Duration;
 
 use flowstone_core::partition::PartitionSet;
-use flowstone_core::run::{RunEvent, StepEnd};
+use flowstone_core::run::{RunEvent, RunState, StepEnd};
 
 use super::broken::{hold, hold_eq};
 use super::case::Fate;
@@ -103,7 +103,8 @@ impl Driver<'_> {
             .as_mut()
             .expect("only offered to workers with a chunk");
         let is_drained = worker.ended.last().is_some_and(|step| step.end == StepEnd::Cancelled);
-        let is_done = worker.left.is_empty() && worker.current.is_none();
+        let is_paused = self.machine.state() == RunState::Paused;
+        let is_done = worker.current.is_none() && (worker.left.is_empty() || is_paused);
         let count = if is_done || is_drained {
             worker.ended.len()
         } else {

@@ -1,10 +1,10 @@
 //! Chunks: claims raise the fence, progress must match it.
 
 use flowstone_core::store::{AssetStatus, ChunkProgress, ChunkRow, ChunkState, Record, Store};
-use flowstone_core::{AssetId, ErrorKind, RunId};
+use flowstone_core::{AssetId, ErrorKind, Incarnation, RunId};
 
 use super::StoreUnderTest;
-use super::fixture::{assets, claim, claimed, commit, failure, made, many, progress, refused, running, set};
+use super::fixture::{assets, claim, claimed, commit, failure, made, many, progress, refused, running, set, taken};
 
 /// A claim under the fence of an earlier one, or a lower one, is refused; a higher one replaces it.
 pub async fn a_claim_must_raise_the_fence<S: Store>(store: StoreUnderTest<S>) {
@@ -63,6 +63,46 @@ pub async fn a_late_holder_moves_nothing<S: Store>(store: StoreUnderTest<S>) {
             .expect("inputs"),
         []
     );
+}
+
+/// Once somebody else has taken the run, whoever drove it before claims and moves nothing, whatever chunk it holds.
+pub async fn an_earlier_incarnation_moves_nothing<S: Store>(store: StoreUnderTest<S>) {
+    let [asset] = assets(&*store).await;
+    let run = running(&*store, 1).await;
+    let (first, second) = (Incarnation::NONE.next(), Incarnation::NONE.next().next());
+    let (old, new) = (first.first_fence().0, second.first_fence().0);
+    let making = |chunk, fence| {
+        Record::ChunkProgress(ChunkProgress {
+            materialized: vec![made(run, asset, chunk, 1)],
+            ..progress(run, asset, chunk, fence)
+        })
+    };
+    commit(
+        &*store,
+        &[
+            taken(run, first),
+            claimed(run, asset, 0, old, set([0])),
+            taken(run, second),
+        ],
+    )
+    .await;
+    let before = all_that_may_move(&*store, run, asset).await;
+
+    assert_eq!(refused(&*store, making(0, old)).await, ErrorKind::Fenced);
+    let late = claimed(run, asset, 1, old + 1, set([1]));
+    assert_eq!(refused(&*store, late).await, ErrorKind::Fenced);
+    assert_eq!(all_that_may_move(&*store, run, asset).await, before);
+    commit(
+        &*store,
+        &[
+            claimed(run, asset, 0, new, set([0])),
+            making(0, new),
+            claimed(run, asset, 1, new + 1, set([1])),
+            making(1, new + 1),
+        ],
+    )
+    .await;
+    assert_eq!(store.status(asset).await.expect("status").materialized(), set([0, 1]));
 }
 
 /// There is no progress without a claim.

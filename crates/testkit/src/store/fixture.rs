@@ -7,7 +7,8 @@ use flowstone_core::store::{
     ChunkClaim, ChunkProgress, ChunkState, LineageInput, Materialization, Record, RunRow, StepFailure, Store,
 };
 use flowstone_core::{
-    AssetId, AssetKey, ChunkNo, CodeVersion, DataVersion, Error, ErrorKind, ErrorRecord, Fence, Result, RunId, Version,
+    AssetId, AssetKey, ChunkNo, CodeVersion, DataVersion, Error, ErrorKind, ErrorRecord, Fence, Incarnation, Result,
+    RunId, Version,
 };
 use jiff::Timestamp;
 use uuid::Uuid;
@@ -46,6 +47,7 @@ pub(super) fn run_row(run: RunId) -> RunRow {
         idempotency_key: None,
         request: bytes::Bytes::from_static(b"request"),
         plan: None,
+        incarnation: Incarnation::NONE,
         state: RunState::Queued,
         created_at: at(0),
         moved_at: at(0),
@@ -73,6 +75,10 @@ pub(super) fn moved(run: RunId, to: RunState) -> Record {
         counts: RunCounts::default(),
         error: None,
     }
+}
+
+pub(super) fn taken(run: RunId, incarnation: Incarnation) -> Record {
+    Record::RunTaken { run, incarnation }
 }
 
 pub(super) fn claim(run: RunId, asset: AssetId, chunk: u64, fence: u64, steps: PartitionSet) -> ChunkClaim {

@@ -2,10 +2,12 @@
 
 use flowstone_core::run::{RunCounts, RunState};
 use flowstone_core::store::{ChunkProgress, Record, RunFilter, RunRow, Store};
-use flowstone_core::{ErrorKind, RunId};
+use flowstone_core::{ErrorKind, Incarnation, RunId};
 
 use super::StoreUnderTest;
-use super::fixture::{assets, at, claimed, commit, error, failure, moved, progress, refused, run_id, run_row, set};
+use super::fixture::{
+    assets, at, claimed, commit, error, failure, moved, progress, refused, run_id, run_row, set, taken,
+};
 
 /// Everything that a run says is kept, plan and all.
 pub async fn a_run_comes_back_as_it_was<S: Store>(store: StoreUnderTest<S>) {
@@ -100,6 +102,24 @@ pub async fn a_key_names_one_run<S: Store>(store: StoreUnderTest<S>) {
     assert_eq!(store.run(run_id(4)).await.expect("an answer"), None);
 }
 
+/// A run is taken under a greater number each time, and not after its end; the number comes back.
+pub async fn a_run_is_taken_by_one_after_the_other<S: Store>(store: StoreUnderTest<S>) {
+    let run = run_id(1);
+    let first = Incarnation::NONE.next();
+    assert_eq!(refused(&*store, taken(run, first)).await, ErrorKind::NotFound);
+    commit(&*store, &[Record::RunCreated(run_row(run)), taken(run, first)]).await;
+
+    for late in [Incarnation::NONE, first] {
+        assert_eq!(refused(&*store, taken(run, late)).await, ErrorKind::Fenced);
+    }
+    commit(&*store, &[taken(run, first.next()), moved(run, RunState::Running)]).await;
+    assert_eq!(row(&*store, run).await.incarnation, first.next());
+    commit(&*store, &[moved(run, RunState::Failed)]).await;
+    let late = taken(run, first.next().next());
+    assert_eq!(refused(&*store, late).await, ErrorKind::Conflict);
+    assert_eq!(row(&*store, run).await.incarnation, first.next());
+}
+
 /// Nothing follows a terminal state.
 pub async fn a_terminal_run_is_final<S: Store>(store: StoreUnderTest<S>) {
     let ends = RunState::ALL.into_iter().filter(|state| state.is_terminal());
@@ -172,7 +192,7 @@ pub async fn runs_are_listed_in_order<S: Store>(store: StoreUnderTest<S>) {
     assert!(listed(&*store, RunFilter::All, 0).await.is_empty());
 }
 
-/// Every failed attempt of a run, in the order in which they were committed.
+/// Every failed attempt of a run once, in the order in which they were committed.
 pub async fn failed_attempts_are_kept_in_order<S: Store>(store: StoreUnderTest<S>) {
     let [first, second] = assets(&*store).await;
     let (run, other) = (run_id(1), run_id(2));
@@ -204,7 +224,30 @@ pub async fn failed_attempts_are_kept_in_order<S: Store>(store: StoreUnderTest<S
         commit(&*store, &[Record::ChunkProgress(failed)]).await;
     }
 
+    // A group whose answer was lost is committed again.
+    for attempt in &attempts {
+        let again = ChunkProgress {
+            failed: vec![attempt.clone()],
+            skipped: set([attempt.partition]),
+            ..progress(run, attempt.asset, 0, 1)
+        };
+        assert_eq!(
+            refused(&*store, Record::ChunkProgress(again)).await,
+            ErrorKind::Conflict
+        );
+    }
+    let twice = ChunkProgress {
+        failed: vec![failure(first, 3, 2, false), failure(first, 3, 2, true)],
+        ..progress(run, first, 0, 1)
+    };
+    assert_eq!(
+        refused(&*store, Record::ChunkProgress(twice)).await,
+        ErrorKind::Conflict
+    );
+
     assert_eq!(store.failures(run).await.expect("failures"), attempts);
+    let chunks = store.chunks(run).await.expect("chunks");
+    assert!(chunks.iter().all(|chunk| chunk.skipped.is_empty()), "{chunks:?}");
     assert!(store.failures(other).await.expect("failures").is_empty());
 }
 

@@ -101,6 +101,7 @@ fn show(shown: &Shown) -> String {
 
 #[cfg(test)]
 mod tests {
+    use flowstone_core::Incarnation;
     use flowstone_core::run::RunState;
 
     use super::*;
@@ -112,6 +113,7 @@ mod tests {
             idempotency_key: None,
             request: RunRequest::default().encode().unwrap(),
             plan: None,
+            incarnation: Incarnation::NONE,
             state,
             created_at: Timestamp::UNIX_EPOCH,
             moved_at: Timestamp::UNIX_EPOCH,

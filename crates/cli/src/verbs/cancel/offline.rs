@@ -7,7 +7,7 @@ use std::path::Path;
 
 use flowstone_core::pipeline::Pipeline;
 use flowstone_core::plan::RunPlan;
-use flowstone_core::run::{RunCounts, RunEffect, RunEvent, RunState};
+use flowstone_core::run::{RunEffect, RunEvent, RunState, close_open};
 use flowstone_core::store::{Record, RunRow, Store};
 use flowstone_core::{Error, ErrorKind, Result, RunId};
 use flowstone_store::SqliteStore;
@@ -53,39 +53,43 @@ async fn records(
         .plan
         .as_deref()
         .filter(|_| matches!(row.state, RunState::Running | RunState::Paused));
+    let incarnation = row.incarnation.next();
+    let mut records = vec![Record::RunTaken {
+        run: row.run,
+        incarnation,
+    }];
+    let unplanned = async |mut records: Vec<Record>| {
+        records.extend(close_open(&store.chunks(row.run).await?, incarnation, now));
+        records.extend(moves(row, now));
+        Ok(records)
+    };
     let (Some(plan), Some(pipeline)) = (plan, pipeline) else {
-        return Ok(moves(row, now));
+        return unplanned(records).await;
     };
     let plan = RunPlan::decode(plan)?;
     let known = KnownAssets::read(store).await?;
     let (mut machine, mut effects) = match rebuild(pipeline, store, &known, row, &plan, now).await {
         Ok(rebuilt) => rebuilt,
         // The pipeline has changed since, so the machine cannot be had; the run ends all the same.
-        Err(error) if error.stable_code() == "code_changed" => return Ok(moves(row, now)),
+        Err(error) if error.stable_code() == "code_changed" => return unplanned(records).await,
         Err(error) => return Err(error),
     };
     if !machine.is_over() {
         effects.extend(machine.apply(RunEvent::CancelAsked, now)?);
     }
-    let records = effects.into_iter().filter_map(|effect| match effect {
-        RunEffect::Commit(records) => Some(records),
-        // Nothing runs here that could be started, stopped, woken or told.
-        RunEffect::Start(_) | RunEffect::WakeAt(_) | RunEffect::StopAll | RunEffect::Ended(_) => None,
-    });
-    Ok(records.flatten().collect())
+    for effect in effects {
+        match effect {
+            RunEffect::Commit(more) => records.extend(more),
+            // Nothing runs here that could be started, stopped, woken or told.
+            RunEffect::Start(_) | RunEffect::WakeAt(_) | RunEffect::StopAll | RunEffect::Ended(_) => {}
+        }
+    }
+    Ok(records)
 }
 
 /// The moves from the state of `row` to cancelled, with all that had not ended counted as cancelled.
 fn moves(row: &RunRow, at: Timestamp) -> Vec<Record> {
-    let counts = row.counts;
-    let open = counts.blocked + counts.ready + counts.running;
-    let counts = RunCounts {
-        blocked: 0,
-        ready: 0,
-        running: 0,
-        cancelled: counts.cancelled + open,
-        ..counts
-    };
+    let counts = row.counts.with_rest_cancelled();
     let path: &[RunState] = match row.state {
         RunState::Running | RunState::Paused => &[RunState::Cancelling, RunState::Cancelled],
         _ => &[RunState::Cancelled],

@@ -49,7 +49,7 @@ impl Kept {
         old.truncate(bounded(old.len(), prune, pruned));
         for run in old {
             let chunks = self.chunks.keys().filter(|(of, ..)| *of == run).count();
-            let failures = self.failures.get(&run).map_or(0, Vec::len);
+            let failures = self.failures.get(&run).map_or(0, |failures| failures.in_order.len());
             pruned.count("run", 1);
             pruned.count("chunk", chunks as u64);
             pruned.count("step_failure", failures as u64);

@@ -8,10 +8,10 @@ use jiff::Timestamp;
 use super::spread::News;
 use super::{Claimed, RunEffect, RunMachine};
 use crate::partition::PartitionSet;
-use crate::run::lane::UpstreamEnd;
+use crate::run::lane::{Lane, UpstreamEnd};
 use crate::run::{CRASHES_MAX, ChunkId, RunState, StepState};
-use crate::store::{ChunkClaim, ChunkProgress, ChunkState, Record, StepFailure};
-use crate::{AssetId, Error, ErrorKind, Fence, Result};
+use crate::store::{ChunkClaim, ChunkProgress, ChunkRow, ChunkState, Record, StepFailure};
+use crate::{Error, ErrorKind, Fence, Incarnation, Result};
 
 impl RunMachine {
     /// A worker that died gives its steps back, each under suspicion, or quarantined when there is no doubt left.
@@ -28,7 +28,7 @@ impl RunMachine {
         } else if crashes >= CRASHES_MAX {
             lane.steps.shift(StepState::Running, StepState::Quarantined, &left)?;
             news.add(chunk.lane, UpstreamEnd::Failed, &left);
-            failed = quarantine(lane.plan.id, &left, crashes, now);
+            failed = quarantine(lane, &left, crashes, now);
             self.note_first_error(&failed);
         } else {
             lane.suspects.note(&left, crashes);
@@ -52,12 +52,7 @@ impl RunMachine {
 }
 
 /// The failures of steps that are not tried again because their process died too often.
-pub(in crate::run) fn quarantine(
-    asset: AssetId,
-    steps: &PartitionSet,
-    crashes: u32,
-    at: Timestamp,
-) -> Vec<StepFailure> {
+pub(in crate::run) fn quarantine(lane: &Lane, steps: &PartitionSet, crashes: u32, at: Timestamp) -> Vec<StepFailure> {
     let error = Error::new(
         ErrorKind::Quarantined,
         format!("its process died {crashes} times while it ran"),
@@ -65,14 +60,26 @@ pub(in crate::run) fn quarantine(
     .fix("look for an abort, a stack overflow or a lack of memory in its function, then run it again")
     .to_record();
     let failure = |partition| StepFailure {
-        asset,
+        asset: lane.plan.id,
         partition,
-        attempt: crashes,
+        attempt: lane.attempts.get(&partition).map_or(1, |failed| failed + 1),
         is_final: true,
         error: error.clone(),
         at,
     };
     steps.iter().map(failure).collect()
+}
+
+/// The records that end what somebody left open of a run with which nobody goes on: whoever still holds a chunk of it is
+/// refused from then on. `incarnation` is the one that has taken the run for this.
+pub fn close_open(chunks: &[ChunkRow], incarnation: Incarnation, at: Timestamp) -> Vec<Record> {
+    let fence = incarnation.first_fence();
+    let open = chunks.iter().filter(|row| row.state == ChunkState::Running);
+    let closed = open.flat_map(|row| {
+        let claim = row.claim.clone();
+        close(ChunkClaim { fence, at, ..claim }, Vec::new())
+    });
+    closed.collect()
 }
 
 /// Takes over a chunk whose holder died, and ends it.

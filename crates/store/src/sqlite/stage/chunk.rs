@@ -1,12 +1,15 @@
 //! The rules of chunks: a claim raises the fence, progress must match it, versions only grow.
 
-use std::collections::HashMap;
+use std::collections::{HashMap, HashSet};
 
 use flowstone_core::partition::PartitionSet;
-use flowstone_core::store::{ChunkClaim, ChunkProgress, ChunkRow, ChunkState, LineageInput, Materialization};
+use flowstone_core::store::{
+    ChunkClaim, ChunkProgress, ChunkRow, ChunkState, LineageInput, Materialization, StepFailure,
+};
 use flowstone_core::{AssetId, ChunkNo, CodeVersion, Error, ErrorKind, Result, RunId, Version};
 
-use super::super::cache::{ChunkKey, Marks, piece_of};
+use super::super::cache::{ChunkKey, KnownRun, Marks, piece_of};
+use super::super::load::Attempt;
 use super::super::span::VERSION_MAX;
 use super::{Made, Stage, What, fit, fit_time};
 
@@ -14,8 +17,11 @@ impl<'r> Stage<'_, 'r> {
     pub(super) fn claim(&mut self, claim: &ChunkClaim) -> Result<()> {
         fit("the chunk or its fence", [claim.chunk.0, claim.fence.0])?;
         fit_time(claim.at)?;
-        self.run(claim.run)?;
+        let run = self.run(claim.run)?;
         self.known(claim.asset)?;
+        if claim.fence.incarnation() < run.incarnation {
+            return Err(fenced(claim.chunk));
+        }
         let key = (claim.asset, claim.chunk);
         let row = match self.chunk(claim.run, key) {
             Some(held) if claim.fence <= held.claim.fence => return Err(fenced(claim.chunk)),
@@ -42,8 +48,15 @@ impl<'r> Stage<'_, 'r> {
             Some(row) if row.claim.fence == progress.fence && row.state == ChunkState::Running => row.clone(),
             _ => return Err(fenced(progress.chunk)),
         };
+        let KnownRun {
+            number: run,
+            incarnation,
+            ..
+        } = self.run(progress.run)?;
+        if progress.fence.incarnation() < incarnation {
+            return Err(fenced(progress.chunk));
+        }
         self.check(progress)?;
-        let (run, _) = self.run(progress.run)?;
 
         let made: PartitionSet = progress.materialized.iter().map(|made| made.partition).collect();
         row.state = progress.state;
@@ -65,6 +78,7 @@ impl<'r> Stage<'_, 'r> {
         }
         for failure in &progress.failed {
             self.staged.failures.push((run, failure));
+            self.staged.failed.insert(attempt_of(progress.run, failure));
             self.happened(run, failure.at, What::Failed(failure));
         }
         Ok(())
@@ -99,10 +113,23 @@ impl<'r> Stage<'_, 'r> {
         for input in &progress.inputs {
             self.check_input(input)?;
         }
+        let mut failed_here = HashSet::new();
         for failure in &progress.failed {
             fit("the partition", [failure.partition])?;
             fit_time(failure.at)?;
             self.known(failure.asset)?;
+            let attempt = attempt_of(progress.run, failure);
+            let is_known = self.kept.failed.contains(&attempt) || self.staged.failed.contains(&attempt);
+            if is_known || !failed_here.insert(attempt) {
+                let (_, asset, partition, attempt) = attempt;
+                return Err(Error::new(
+                    ErrorKind::Conflict,
+                    format!("attempt {attempt} at partition {partition} has failed already"),
+                )
+                .code("attempt_failed_already")
+                .during("record a failure")
+                .about(format!("asset {asset}")));
+            }
         }
         progress.outdated.iter().try_for_each(|(asset, _)| self.known(*asset))
     }
@@ -212,6 +239,10 @@ impl<'r> Stage<'_, 'r> {
         }
         Err(Error::new(ErrorKind::NotFound, "it was never declared").about(format!("asset {asset}")))
     }
+}
+
+fn attempt_of(run: RunId, failure: &StepFailure) -> Attempt {
+    (run, failure.asset, failure.partition, failure.attempt)
 }
 
 fn fenced(chunk: ChunkNo) -> Error {

@@ -1,9 +1,10 @@
-//! The rules of runs: ids and idempotency keys are unique, a terminal state is final.
+//! The rules of runs: ids and idempotency keys are unique, an incarnation only grows, a terminal state is final.
 
 use bytes::Bytes;
 use flowstone_core::store::RunRow;
-use flowstone_core::{Error, ErrorKind, Result, RunId};
+use flowstone_core::{Error, ErrorKind, Incarnation, Result, RunId};
 
+use super::super::cache::KnownRun;
 use super::{Move, Stage, What, fit_time};
 
 impl<'r> Stage<'_, 'r> {
@@ -20,7 +21,7 @@ impl<'r> Stage<'_, 'r> {
                 .created
                 .iter()
                 .any(|(_, other)| other.idempotency_key.as_ref() == Some(key));
-            if is_staged || self.keys_taken.contains(key) {
+            if is_staged || self.kept.idempotency_keys.contains(key) {
                 return about(
                     Error::new(
                         ErrorKind::Conflict,
@@ -32,7 +33,12 @@ impl<'r> Stage<'_, 'r> {
         }
         let number = self.run_next;
         self.run_next += 1;
-        self.staged.runs.insert(row.run, (number, row.state));
+        let known = KnownRun {
+            number,
+            state: row.state,
+            incarnation: row.incarnation,
+        };
+        self.staged.runs.insert(row.run, known);
         self.staged.created.push((number, row));
         if let Some(plan) = &row.plan {
             self.staged.plans.insert(number, plan);
@@ -42,23 +48,51 @@ impl<'r> Stage<'_, 'r> {
     }
 
     pub(super) fn plan(&mut self, run: RunId, plan: &'r Bytes) -> Result<()> {
-        let (number, _) = self.run(run)?;
-        self.staged.plans.insert(number, plan);
+        let known = self.run(run)?;
+        self.staged.plans.insert(known.number, plan);
+        Ok(())
+    }
+
+    pub(super) fn take(&mut self, run: RunId, incarnation: Incarnation) -> Result<()> {
+        let known = self.open(run, "take")?;
+        if incarnation <= known.incarnation {
+            let taken = known.incarnation;
+            return Err(
+                Error::new(ErrorKind::Fenced, format!("it was taken by incarnation {taken}"))
+                    .during("take")
+                    .about(format!("run {run}")),
+            );
+        }
+        self.staged.taken.insert(known.number, incarnation);
+        self.staged.runs.insert(run, KnownRun { incarnation, ..known });
         Ok(())
     }
 
     pub(super) fn move_run(&mut self, run: RunId, step: Move<'r>) -> Result<()> {
         fit_time(step.at)?;
-        let (number, state) = self.run(run)?;
-        if state.is_terminal() {
+        let known = self.open(run, "move")?;
+        self.staged.runs.insert(
+            run,
+            KnownRun {
+                state: step.to,
+                ..known
+            },
+        );
+        self.happened(known.number, step.at, What::Moved(step.to));
+        self.staged.moves.insert(known.number, step);
+        Ok(())
+    }
+
+    /// A run that has not ended.
+    fn open(&self, run: RunId, during: &'static str) -> Result<KnownRun> {
+        let known = self.run(run)?;
+        if known.state.is_terminal() {
+            let state = known.state;
             return Err(Error::new(ErrorKind::Conflict, format!("it is {state} already"))
                 .code("run_terminal")
-                .during("move")
+                .during(during)
                 .about(format!("run {run}")));
         }
-        self.staged.runs.insert(run, (number, step.to));
-        self.happened(number, step.at, What::Moved(step.to));
-        self.staged.moves.insert(number, step);
-        Ok(())
+        Ok(known)
     }
 }
