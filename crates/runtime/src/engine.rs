@@ -373,8 +373,9 @@ impl Engine {
         };
         let plan = RunPlan::decode(plan)?;
         let recorded = recorded(store, &row, &plan).await?;
-        let (graph, now) = (self.pipeline().graph(), self.shared.clock.now());
-        let (ended, _) = RunMachine::recover(run, &plan, graph, &self.shared.ids, &recorded, now)?;
+        let (graph, ids) = (self.pipeline().graph(), &self.shared.ids[..]);
+        let now = self.shared.clock.now();
+        let ended = RunMachine::ended(run, &plan, (graph, ids), (recorded, row.counts), now)?;
         Redrive::request(&request, &ended)
     }
 

@@ -11,7 +11,7 @@ use jiff::Timestamp;
 use super::CRASHES_MAX;
 use super::lane::UpstreamEnd;
 use super::machine::{News, RunEffect, RunMachine, close, quarantine};
-use super::state::StepState;
+use super::state::{RunCounts, StepState};
 use super::steps::StepSets;
 use crate::graph::AssetGraph;
 use crate::partition::PartitionSet;
@@ -74,6 +74,26 @@ impl RunMachine {
         }
         effects.extend(machine.conclude(now)?);
         Ok((machine, effects))
+    }
+
+    /// The machine of a run that has ended with these counts, as far as the records tell.
+    ///
+    /// # Errors
+    /// As [`recover`](Self::recover).
+    pub fn ended(
+        run: RunId,
+        plan: &RunPlan,
+        (graph, ids): (&AssetGraph, &[AssetId]),
+        (mut recorded, counts): (Recorded, RunCounts),
+        now: Timestamp,
+    ) -> Result<Self> {
+        let was_concluded = counts.cancelled == 0 && counts.ended() == plan.steps();
+        if was_concluded {
+            // What was wanted has ended, or was stopped by a failure. What went stale since then is not of this run.
+            recorded.stale.clear();
+        }
+        let (machine, _) = Self::recover(run, plan, graph, ids, &recorded, now)?;
+        Ok(machine)
     }
 
     /// Takes in what was recorded of one asset, closes the chunks that were in flight, and says what has ended.

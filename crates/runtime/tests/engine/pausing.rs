@@ -3,7 +3,7 @@
 use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
 use std::sync::{Arc, Mutex};
 
-use flowstone_core::asset::{Asset, AssetContext, In};
+use flowstone_core::asset::{Asset, AssetContext, In, Outcome};
 use flowstone_core::memory::MemoryStore;
 use flowstone_core::plan::{Pace, RunRequest};
 use flowstone_core::run::RunState;
@@ -267,4 +267,52 @@ async fn a_cancelled_run_is_redriven_from_where_it_was() {
 
     assert_eq!(left.state, RunState::Succeeded);
     assert_eq!(left.counts.total, 8 - cancelled.counts.succeeded);
+}
+
+/// What needs the value of a step that found nothing to make could not be planned without that step.
+#[tokio::test]
+async fn a_redrive_asks_again_for_what_found_nothing_to_make_and_is_needed() {
+    let is_mended = Arc::new(AtomicBool::new(false));
+    let (there, mended) = (Arc::clone(&is_mended), Arc::clone(&is_mended));
+    let engine = engine_on(
+        Arc::new(MemoryStore::default()),
+        2,
+        [
+            Asset::new("sparse").run(move || {
+                let is_there = there.load(Ordering::SeqCst);
+                async move {
+                    match is_there {
+                        true => Outcome::Value(1_i64),
+                        false => Outcome::skip("a holiday"),
+                    }
+                }
+            }),
+            Asset::new("broken").run(move || {
+                let is_mended = mended.load(Ordering::SeqCst);
+                async move {
+                    match is_mended {
+                        true => Ok(2_i64),
+                        false => Err(Error::permanent("broken")),
+                    }
+                }
+            }),
+            Asset::new("sum")
+                .upstream("sparse")
+                .upstream("broken")
+                .run(|In(one): In<i64>, In(other): In<i64>| async move { one + other }),
+        ],
+    )
+    .await;
+    let run = within(engine.run(all_of(&["sparse", "broken", "sum"]))).await.unwrap();
+    assert_eq!((run.counts.skipped, run.counts.failed), (1, 1));
+    is_mended.store(true, Ordering::SeqCst);
+
+    let again = engine.redrive(run.run).await.unwrap();
+    let again = within(again.wait()).await.unwrap();
+
+    assert_eq!(
+        (again.state, again.counts.total, again.counts.succeeded),
+        (RunState::Succeeded, 3, 3)
+    );
+    assert_eq!(engine.load::<i64>("sum", "").await.unwrap(), 3);
 }

@@ -67,6 +67,8 @@ pub enum Planted {
     RedriveRerunsAll,
     /// A redrive leaves out what a failure stopped.
     RedriveLeavesOutStopped,
+    /// A redrive asks for what has gone stale since the run ended, too.
+    RedriveTakesWhatWentStale,
     /// Chunks are given out whether their slots are free or not.
     PoolLimitIgnored,
     /// A worker that dies keeps the slots of its chunk.
@@ -75,7 +77,7 @@ pub enum Planted {
 
 impl Planted {
     /// All that can be planted now.
-    pub const ALL: [Self; 29] = [
+    pub const ALL: [Self; 30] = [
         Self::AttemptCountedAsFailure,
         Self::CompletedTwice,
         Self::LostRetryCountedAsSuccess,
@@ -103,6 +105,7 @@ impl Planted {
         Self::CancelledWithoutFencing,
         Self::RedriveRerunsAll,
         Self::RedriveLeavesOutStopped,
+        Self::RedriveTakesWhatWentStale,
         Self::PoolLimitIgnored,
         Self::SlotOutlivesHolder,
     ];

@@ -6,14 +6,14 @@ use std::collections::BTreeSet;
 
 use flowstone_core::asset::InputKind;
 use flowstone_core::plan::{Redrive, RunPlan, RunRequest};
-use flowstone_core::run::{Recorded, RunMachine};
+use flowstone_core::run::{Recorded, RunCounts, RunMachine};
 use flowstone_core::{ErrorKind, RunId};
 
 use super::broken::{broken, hold, hold_eq};
 use super::case::Case;
 use super::driver::Driver;
 use super::model::Ledger;
-use super::planted::Doctor;
+use super::planted::{Doctor, Planted};
 use super::world::World;
 use crate::simulation::Promise;
 use crate::sketch::{Key, name, now};
@@ -25,6 +25,8 @@ pub(super) struct Over {
     pub(super) plan: RunPlan,
     /// What it did not bring to a good end.
     pub(super) left: BTreeSet<Key>,
+    /// True when it was cut off: which of its steps were not wanted is not known for ever.
+    pub(super) is_cancelled: bool,
 }
 
 impl Over {
@@ -41,8 +43,12 @@ impl Over {
             is_paused: false,
             incarnation: row.incarnation.next(),
         };
-        let rebuilt = RunMachine::recover(self.run, &self.plan, case.graph(), &case.ids, &recorded, now());
-        let (machine, _) = match rebuilt {
+        let parts = (case.graph(), &case.ids[..]);
+        let counts = match doctor.has(Planted::RedriveTakesWhatWentStale) {
+            true => RunCounts::default(),
+            false => row.counts,
+        };
+        let machine = match RunMachine::ended(self.run, &self.plan, parts, (recorded, counts), now()) {
             Ok(rebuilt) => rebuilt,
             Err(error) if error.stable_code() == "code_changed" => return None,
             Err(error) => broken(Promise::P20, format!("a run cannot be rebuilt: {error}")),

@@ -74,7 +74,7 @@ impl Seed {
         case.weather.clone_from(&script.weather);
         let doctor = Doctor::new(self.planted);
         let mut legacy = Legacy::default();
-        let mut over: Option<Over> = None;
+        let mut over: Vec<Over> = Vec::new();
         let mut tally = Tally {
             seeds: 1,
             ..Tally::default()
@@ -90,7 +90,8 @@ impl Seed {
             let mut request = request(&case, number, &mut draw);
             let own_draw = Draw::seeded(draw.number());
             let is_redriven = Draw::of(&[seed, 13, number]).chance(case.weather.redrive);
-            let redriven = over.take().filter(|_| is_redriven).and_then(|over| {
+            let chosen = Draw::of(&[seed, 17, number]).below(over.len().max(1));
+            let redriven = over.get(chosen).filter(|_| is_redriven).and_then(|over| {
                 request = over.redrive(&case, &world, &doctor)?;
                 Some(over)
             });
@@ -106,7 +107,7 @@ impl Seed {
             create(&world, run);
             let faults = script.of_run(number);
             let mut driver = Driver::new((&case, &world, &doctor), (run, number), &plan, faults, legacy, own_draw);
-            driver.redriven = redriven.map(|redriven| redriven.left);
+            driver.redriven = redriven.map(|redriven| redriven.left.clone());
             driver.trace = trace.take();
             if let Some(trace) = &mut driver.trace {
                 trace.push_str(&format!("run {number}\n"));
@@ -130,13 +131,16 @@ impl Seed {
                     .all(flowstone_core::partition::PartitionSet::is_empty)
                 && request.assets.len() == case.ids.len()
                 && request.redrive.is_none();
-            let left = driver.left();
+            let (left, state) = (driver.left(), driver.durable.state);
             legacy = driver.legacy();
-            over = Some(Over {
+            let is_cancelled = state == RunState::Cancelled;
+            over.retain(|earlier| !earlier.is_cancelled);
+            over.push(Over {
                 run,
                 request: request.clone(),
                 plan: plan.clone(),
                 left,
+                is_cancelled,
             });
             if has_made_all {
                 let again = RunRequest {
