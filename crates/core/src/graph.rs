@@ -243,7 +243,7 @@ impl AssetGraph {
     /// # Errors
     /// `NotFound`, with the name that may have been meant.
     pub fn find(&self, name: &str) -> Result<NodeIx> {
-        let found = AssetKey::new(name).ok().and_then(|key| self.by_key.get(&key).copied());
+        let found = self.by_key.get(name).copied();
         found.ok_or_else(|| check::unknown_asset(name, self.nodes.iter().map(|node| node.key.as_str())))
     }
 

@@ -1,10 +1,11 @@
 //! The names and numbers by which everything else is known, each a type of its own.
 
+use std::borrow::Borrow;
 use std::fmt;
 use std::str::FromStr;
 use std::sync::Arc;
 
-use serde::{Deserialize, Serialize};
+use serde::{Deserialize, Serialize, Serializer};
 use uuid::Uuid;
 
 use crate::{Error, ErrorKind, Result};
@@ -13,8 +14,8 @@ use crate::{Error, ErrorKind, Result};
 const ASSET_KEY_LEN_MAX: usize = 512;
 
 /// The name of an asset. Any text from one byte to 512 bytes; never used as a path or as SQL.
-#[derive(Clone, PartialEq, Eq, Hash, PartialOrd, Ord, Serialize, Deserialize)]
-#[serde(try_from = "String", into = "String")]
+#[derive(Clone, PartialEq, Eq, Hash, PartialOrd, Ord, Deserialize)]
+#[serde(try_from = "String")]
 pub struct AssetKey(Arc<str>);
 
 impl AssetKey {
@@ -44,6 +45,12 @@ impl AssetKey {
     }
 }
 
+impl Borrow<str> for AssetKey {
+    fn borrow(&self) -> &str {
+        &self.0
+    }
+}
+
 impl fmt::Display for AssetKey {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.write_str(&self.0)
@@ -56,17 +63,17 @@ impl fmt::Debug for AssetKey {
     }
 }
 
+impl Serialize for AssetKey {
+    fn serialize<S: Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
+        serializer.serialize_str(&self.0)
+    }
+}
+
 impl TryFrom<String> for AssetKey {
     type Error = Error;
 
     fn try_from(name: String) -> Result<Self> {
         Self::new(name)
-    }
-}
-
-impl From<AssetKey> for String {
-    fn from(key: AssetKey) -> Self {
-        key.0.as_ref().to_owned()
     }
 }
 

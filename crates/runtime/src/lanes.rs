@@ -1,6 +1,6 @@
 //! What the workers of one run share about each planned asset.
 
-use std::collections::{HashMap, HashSet};
+use std::collections::{BTreeMap, HashMap, HashSet};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 
@@ -90,7 +90,7 @@ struct Made {
     partitions: PartitionSet,
     /// Those of `partitions` that an earlier process made.
     recovered: PartitionSet,
-    stored: HashMap<u64, Stored>,
+    stored: BTreeMap<u64, Stored>,
 }
 
 impl LaneOutputs {

@@ -231,10 +231,7 @@ fn inputs_of(
     }
     let mut inputs = Vec::with_capacity(named.len());
     for (upstream, (kind, ty)) in named.iter().zip(wanted) {
-        let found = AssetKey::new(&upstream.name)
-            .ok()
-            .and_then(|key| by_key.get(&key).copied());
-        let Some(index) = found else {
+        let Some(index) = by_key.get(upstream.name.as_str()).copied() else {
             // A name that was refused on its own already is not complained of twice.
             if !names.contains(&upstream.name) {
                 let others = drafts.iter().map(|other| &other.key).filter(|key| **key != draft.key);

@@ -27,6 +27,7 @@ type ChunkKey = (RunId, AssetId, ChunkNo);
 #[derive(Debug, Default)]
 struct Kept {
     assets: Vec<AssetRow>,
+    ids: HashMap<AssetKey, AssetId>,
     runs: BTreeMap<RunId, RunRow>,
     /// The states of runs of which nothing else is left.
     forgotten: HashMap<RunId, RunState>,
@@ -333,11 +334,10 @@ impl Store for MemoryStore {
         let mut kept = self.kept();
         let mut ids = Vec::with_capacity(assets.len());
         for (key, space) in assets {
-            let known = kept.assets.iter_mut().find(|row| row.key == *key);
-            let id = match known {
-                Some(row) => {
-                    row.space = space.clone();
-                    row.id
+            let id = match kept.ids.get(key).copied() {
+                Some(id) => {
+                    kept.assets[id.0 as usize].space = space.clone();
+                    id
                 }
                 None => {
                     let id = AssetId(u32::try_from(kept.assets.len()).map_err(|_| too_many_assets())?);
@@ -346,6 +346,7 @@ impl Store for MemoryStore {
                         key: key.clone(),
                         space: space.clone(),
                     });
+                    kept.ids.insert(key.clone(), id);
                     id
                 }
             };

@@ -3,7 +3,7 @@
 //! It decides which steps may start, what follows each end, when the run is over and what must be committed. It is
 //! total: an event that does not fit is refused and changes nothing.
 
-use std::collections::{BTreeMap, BTreeSet, HashMap};
+use std::collections::{BTreeMap, BTreeSet};
 
 use jiff::Timestamp;
 
@@ -105,7 +105,7 @@ pub struct RunMachine {
     ready: BTreeSet<usize>,
     /// Lanes of which nothing may start for now, since what their steps take is taken.
     closed: BTreeSet<usize>,
-    claimed: HashMap<ChunkId, Claimed>,
+    claimed: BTreeMap<ChunkId, Claimed>,
     /// Steps that wait for their next attempt, by the time it is due.
     due: BTreeMap<Timestamp, Vec<(usize, u64)>>,
     /// The fence of the next claim.
@@ -134,7 +134,7 @@ impl RunMachine {
             lanes: lanes(plan, graph, ids)?,
             ready: BTreeSet::new(),
             closed: BTreeSet::new(),
-            claimed: HashMap::new(),
+            claimed: BTreeMap::new(),
             due: BTreeMap::new(),
             fence: Incarnation::NONE.next().first_fence(),
             is_recovered: false,

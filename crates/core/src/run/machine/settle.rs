@@ -1,5 +1,7 @@
 //! What follows the end of steps.
 
+use std::mem;
+
 use jiff::Timestamp;
 
 use super::spread::News;
@@ -35,19 +37,22 @@ impl RunMachine {
     ) -> Result<Vec<RunEffect>> {
         self.check_claim(chunk, fence, &ended)?;
         let cancelling = self.state == RunState::Cancelling;
-        let sorted = self.sort(chunk.lane, ended, cancelling, now);
+        let mut sorted = self.sort(chunk.lane, ended, cancelling, now);
         let mut effects = Vec::new();
         for (due, partition) in &sorted.waiting {
             self.rest(chunk.lane, *partition, *due);
         }
         let given_back = self.move_steps(chunk, &sorted, is_over)?;
+        effects.push(RunEffect::Commit(vec![self.progress(
+            chunk,
+            fence,
+            &mut sorted,
+            is_over,
+            now,
+        )]));
         if let Some(first) = self.due.keys().next().filter(|_| !sorted.waiting.is_empty()) {
             effects.push(RunEffect::WakeAt(*first));
         }
-        effects.insert(
-            0,
-            RunEffect::Commit(vec![self.progress(chunk, fence, &sorted, is_over, now)]),
-        );
         if cancelling {
             let left = given_back;
             self.lanes[chunk.lane]
@@ -94,7 +99,7 @@ impl RunMachine {
                 continue;
             }
             match step.end {
-                StepEnd::Made { ref stored, is_same } => {
+                StepEnd::Made { stored, is_same } => {
                     let lane = &self.lanes[number];
                     let set = if is_same { &mut sorted.same } else { &mut sorted.changed };
                     set.insert(partition);
@@ -103,7 +108,7 @@ impl RunMachine {
                         partition,
                         version: lane.plan.base.get(partition).next(),
                         run: self.run,
-                        stored: stored.clone(),
+                        stored,
                         code_version: lane.plan.code_of(partition),
                         attempt: step.attempt,
                         started_at: step.started_at,
@@ -197,7 +202,8 @@ impl RunMachine {
             .shift(StepState::Running, StepState::Ready, steps)
     }
 
-    fn progress(&self, chunk: ChunkId, fence: Fence, sorted: &Sorted, is_over: bool, at: Timestamp) -> Record {
+    /// The record of what ended; takes from `sorted` what only the record needs.
+    fn progress(&self, chunk: ChunkId, fence: Fence, sorted: &mut Sorted, is_over: bool, at: Timestamp) -> Record {
         let lane = &self.lanes[chunk.lane];
         let made = sorted.changed.union(&sorted.same);
         let outdated = lane
@@ -212,10 +218,10 @@ impl RunMachine {
             fence,
             inputs: lineage::inputs(&self.lanes, chunk.lane, &made),
             outdated: outdated.collect(),
-            materialized: sorted.made.clone(),
+            materialized: mem::take(&mut sorted.made),
             unchanged: PartitionSet::new(),
             skipped: sorted.skipped.clone(),
-            failed: sorted.failures.clone(),
+            failed: mem::take(&mut sorted.failures),
             state: if is_over {
                 ChunkState::Ended
             } else {
