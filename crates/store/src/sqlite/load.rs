@@ -3,7 +3,7 @@
 //! In the steady state there is nothing to load: a run is loaded once, an asset's status once, and a chunk number that
 //! was never claimed needs no question.
 
-use std::collections::HashSet;
+use std::collections::{BTreeMap, HashSet};
 
 use flowstone_core::store::{ChunkState, Record};
 use flowstone_core::{AssetId, ChunkNo, CodeVersion, Incarnation, Result, RunId, Version};
@@ -51,6 +51,7 @@ pub(super) struct Kept {
 pub(super) async fn load(connection: &mut SqliteConnection, cache: &mut Cache, records: &[Record]) -> Result<Kept> {
     let mut kept = Kept::default();
     let mut attempts = Vec::new();
+    let mut touched = HashSet::new();
     for record in records {
         match record {
             Record::RunCreated(row) => {
@@ -72,20 +73,17 @@ pub(super) async fn load(connection: &mut SqliteConnection, cache: &mut Cache, r
             }
             Record::ChunkProgress(progress) => {
                 run(connection, cache, progress.run).await?;
-                asset(connection, cache, progress.asset).await?;
-                for made in &progress.materialized {
-                    asset(connection, cache, made.asset).await?;
-                }
+                touched.insert(progress.asset);
+                touched.extend(progress.materialized.iter().map(|made| made.asset));
+                touched.extend(progress.outdated.iter().map(|(asset, _)| *asset));
                 for failure in &progress.failed {
-                    asset(connection, cache, failure.asset).await?;
+                    touched.insert(failure.asset);
                     attempts.push((progress.run, failure.asset, failure.partition, failure.attempt));
-                }
-                for (outdated, _) in &progress.outdated {
-                    asset(connection, cache, *outdated).await?;
                 }
             }
         }
     }
+    statuses(connection, cache, touched).await?;
     kept.failed = failed(connection, cache, &attempts).await?;
     Ok(kept)
 }
@@ -192,22 +190,32 @@ async fn ended_chunk(connection: &mut SqliteConnection, cache: &mut Cache, run: 
     Ok(())
 }
 
-async fn asset(connection: &mut SqliteConnection, cache: &mut Cache, asset: AssetId) -> Result<()> {
-    if asset.0 >= cache.asset_count || cache.marks.contains_key(&asset) {
-        return Ok(());
+/// Loads the status of those of `touched` that are not remembered, with one statement for all of them.
+async fn statuses(connection: &mut SqliteConnection, cache: &mut Cache, touched: HashSet<AssetId>) -> Result<()> {
+    let mut unknown = Rows::default();
+    for asset in touched {
+        if asset.0 < cache.asset_count && !cache.marks.contains_key(&asset) {
+            unknown.row().int(asset.0.into());
+            cache.marks.insert(asset, BTreeMap::new());
+        }
     }
-    const ASK: &str = "SELECT 0, hi, head_set.version, code.version, partitions
-                       FROM head_set JOIN code ON code.id = head_set.code WHERE asset = ?1
-                       UNION ALL SELECT kind, hi, NULL, NULL, partitions FROM status_set WHERE asset = ?1";
+    let Some(unknown) = unknown.into_json() else {
+        return Ok(());
+    };
+    const ASK: &str = "SELECT 0, hi, head_set.version, code.version, partitions, asset
+                       FROM jsonb_each(?1) AS asked CROSS JOIN head_set ON asset = asked.value->>0
+                       JOIN code ON code.id = head_set.code
+                       UNION ALL SELECT kind, hi, NULL, NULL, partitions, asset
+                       FROM jsonb_each(?1) AS asked CROSS JOIN status_set ON asset = asked.value->>0";
     let rows = sqlx::query(ASK)
-        .bind(i64::from(asset.0))
+        .bind(unknown)
         .fetch_all(connection)
         .await
         .map_err(sort)?;
-    let pieces = cache.marks.entry(asset).or_default();
     for row in rows {
         let piece = number("piece", row.try_get(1).map_err(sort)?)?;
-        let marks: &mut Marks = pieces.entry(piece).or_default();
+        let asset = asset_id(row.try_get(5).map_err(sort)?)?;
+        let marks: &mut Marks = cache.marks.entry(asset).or_default().entry(piece).or_default();
         match row.try_get::<i64, _>(0).map_err(sort)? {
             word::STATUS_HEAD => {
                 let version = Version(number("version", row.try_get(2).map_err(sort)?)?);
