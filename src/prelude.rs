@@ -3,7 +3,9 @@
 pub use std::process::ExitCode;
 pub use std::time::Duration;
 
-pub use flowstone_core::asset::{Asset, AssetContext, Config, In, Outcome, PartitionStream, Res, Retry, Upstream};
+pub use flowstone_core::asset::{
+    Asset, AssetContext, Batch, BatchContext, BatchOutcome, Config, In, Outcome, PartitionStream, Res, Retry, Upstream,
+};
 pub use flowstone_core::partition::{
     Cron, Daily, EveryMinutes, Hourly, Mapping, Monthly, PartitionSelector, Partitions, Weekly, Yearly,
 };

@@ -4,6 +4,7 @@
 
 mod backfill_durable;
 mod backfill_memory;
+mod batches;
 mod chain_durable;
 mod chain_pipelined;
 pub(crate) mod dynamic;
@@ -49,6 +50,8 @@ pub(crate) const FIGURES: &[Figure] = &[
     backfill_memory::FIGURE,
     backfill_durable::FIGURE,
     store_bytes::FIGURE,
+    batches::MEMORY,
+    batches::DURABLE,
     chain_durable::FIGURE,
     chain_pipelined::FIGURE,
     hello::FIGURE,

@@ -47,6 +47,10 @@ const GOALS: &[(&str, Bound, Option<Bound>)] = &[
     ("plan_mesh_us", Below(10.0), None),
 ];
 
+/// Figures that are only compared with others.
+#[cfg(test)]
+const WITHOUT_GOAL: &[&str] = &["batch_memory_steps_per_s", "batch_durable_steps_per_s"];
+
 /// What the figure `name` should be.
 pub(crate) fn of(name: &str) -> Option<Goal> {
     let found = GOALS.iter().find(|(figure, ..)| *figure == name);
@@ -80,7 +84,8 @@ mod tests {
 
     #[test]
     fn figures_and_goals_name_each_other() {
-        let figures: Vec<_> = FIGURES.iter().map(|figure| figure.name).collect();
+        let has_goal = |name: &&str| !WITHOUT_GOAL.contains(name);
+        let figures: Vec<_> = FIGURES.iter().map(|figure| figure.name).filter(has_goal).collect();
         let goals: Vec<_> = GOALS.iter().map(|(figure, ..)| *figure).collect();
 
         assert_eq!(figures, goals);

@@ -1,7 +1,7 @@
 //! The pipelines that are measured: assets that do nothing, in the shapes that the figures name.
 
 use flowstone_core::Result;
-use flowstone_core::asset::{Asset, In};
+use flowstone_core::asset::{Asset, BatchContext, BatchOutcome, In};
 use flowstone_core::partition::Hourly;
 use flowstone_core::pipeline::Pipeline;
 
@@ -53,6 +53,19 @@ pub(crate) fn layered() -> Result<Pipeline> {
 pub(crate) fn partitioned() -> Result<Pipeline> {
     let asset = Asset::new("slices").partitions(hours()).run(|| async {});
     Pipeline::builder("partitioned").asset(asset).build()
+}
+
+/// The same, called for so many partitions at once.
+pub(crate) fn batched(batch: u64) -> Result<Pipeline> {
+    let asset = Asset::new("slices")
+        .partitions(hours())
+        .run_batch(batch, |context: BatchContext| async move {
+            context
+                .partitions()
+                .map(|partition| (partition, ()))
+                .collect::<BatchOutcome<_>>()
+        });
+    Pipeline::builder("batched").asset(asset).build()
 }
 
 /// The asset that [`one_to_one`] reads.

@@ -11,6 +11,7 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicI64, Ordering};
 
 use async_trait::async_trait;
+use flowstone::asset::BatchPartition;
 use flowstone::io::{IoEnv, IoManager, Slot, Stored};
 use flowstone::io_object::Object;
 use flowstone::prelude::*;
@@ -23,6 +24,8 @@ use tokio::signal::unix::{SignalKind, signal};
 
 /// Partitions of each partitioned asset.
 pub(crate) const PARTITIONS: u64 = 60;
+/// Partitions that the second asset is called for at once.
+const BATCH: u64 = 8;
 /// Steps of one run.
 pub(crate) const STEPS: u64 = 2 * PARTITIONS + 1;
 /// The points at which the program may be told to die.
@@ -169,7 +172,7 @@ fn pipeline(state: &Path, death: &Arc<Death>) -> Result<Pipeline> {
                 .run(move |context: AssetContext| {
                     let note = Arc::clone(&of_source);
                     async move {
-                        let partition = note.begins(&context)?;
+                        let partition = note.begins(context.run_id(), context.asset(), &context.partition_label())?;
                         let count = if partition % 2 == 0 { 10 } else { 2_000 };
                         note.ends(vec![partition; count])
                     }
@@ -180,11 +183,15 @@ fn pipeline(state: &Path, death: &Arc<Death>) -> Result<Pipeline> {
                 .partitions(keys)
                 .retry(once)
                 .upstream("source")
-                .run(move |context: AssetContext, In(source): In<Vec<u64>>| {
+                .run_batch(BATCH, move |context: BatchContext, source: Batch<In<Vec<u64>>>| {
                     let note = Arc::clone(&of_double);
                     async move {
-                        note.begins(&context)?;
-                        note.ends(source.iter().map(|number| 2 * number).collect())
+                        let double = |(partition, In(numbers)): (BatchPartition, In<Vec<u64>>)| {
+                            let begun = note.begins(context.run_id(), context.asset(), &partition.label());
+                            let made = begun.and_then(|_| note.ends(numbers.iter().map(|number| 2 * number).collect()));
+                            (partition, made)
+                        };
+                        source.into_iter().map(double).collect::<BatchOutcome<Vec<u64>>>()
                     }
                 }),
         )
@@ -192,7 +199,7 @@ fn pipeline(state: &Path, death: &Arc<Death>) -> Result<Pipeline> {
             move |context: AssetContext, mut all: PartitionStream<Vec<u64>>| {
                 let note = Arc::clone(&of_total);
                 async move {
-                    note.begins(&context)?;
+                    note.begins(context.run_id(), context.asset(), &context.partition_label())?;
                     let mut total = 0;
                     while let Some(numbers) = all.next().await? {
                         total += numbers.iter().sum::<u64>();
@@ -221,11 +228,10 @@ impl Note {
         })
     }
 
-    fn begins(&self, context: &AssetContext) -> Result<u64> {
+    fn begins(&self, run: RunId, asset: &str, label: &str) -> Result<u64> {
         self.death.at("step.begins");
-        let label = context.partition_label();
         let partition = label.parse().unwrap_or(0);
-        let line = format!("{} {} {partition}\n", context.run_id(), context.asset());
+        let line = format!("{run} {asset} {partition}\n");
         // One write, so that lines of two workers do not mix.
         (&self.file).write_all(line.as_bytes())?;
         Ok(partition)

@@ -4,6 +4,7 @@
 //! every complaint can be given at once.
 
 mod argument;
+mod batch;
 mod context;
 mod handler;
 mod outcome;
@@ -20,8 +21,11 @@ use crate::retention::Keep;
 use crate::{BoxFuture, CodeVersion, Result, TypeInfo, Value};
 
 pub use argument::{Argument, Config, FromStep, In, InputKind, PartitionStream, Res};
+pub use batch::{
+    BATCH_LEN_MAX, Batch, BatchContext, BatchOutcome, BatchPartition, Call, FromCall, IntoBatchOutcome, SortedOutcome,
+};
 pub use context::{AssetContext, InputLoader, PartitionSets, RunScope, Step};
-pub use handler::{BlockingHandler, Handler};
+pub use handler::{BatchHandler, BlockingBatchHandler, BlockingHandler, Handler};
 pub use outcome::{Fallible, IntoOutcome, Outcome, Plain};
 pub use retry::{NextAttempt, Retry};
 
@@ -32,10 +36,17 @@ pub enum Body {
     Async(Arc<dyn Fn(Step) -> BoxFuture<'static, Result<Outcome<Value>>> + Send + Sync>),
     /// It may block: it runs on a thread of its own kind, its arguments are loaded before.
     Blocking(Arc<dyn Fn(Step) -> BoxFuture<'static, Result<BlockingCall>> + Send + Sync>),
+    /// It is called for many partitions at once, may wait, and must not block its thread.
+    AsyncBatch(Arc<dyn Fn(Call) -> BoxFuture<'static, Result<BatchOutcome<Value>>> + Send + Sync>),
+    /// It is called for many partitions at once, and may block.
+    BlockingBatch(Arc<dyn Fn(Call) -> BoxFuture<'static, Result<BlockingBatchCall>> + Send + Sync>),
 }
 
 /// A blocking function with its arguments, ready to be called.
 pub type BlockingCall = Box<dyn FnOnce() -> Result<Outcome<Value>> + Send>;
+
+/// The same for a function that is called for many partitions.
+pub type BlockingBatchCall = Box<dyn FnOnce() -> Result<BatchOutcome<Value>> + Send>;
 
 /// Where in the user's code something was defined.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -111,6 +122,7 @@ pub struct Asset {
     pub(crate) keep_versions: Option<Keep>,
     pub(crate) pools: Vec<PoolUse>,
     pub(crate) max_concurrent: Option<u32>,
+    pub(crate) batch: Option<u64>,
     pub(crate) made: Option<(Body, TypeInfo)>,
 }
 
@@ -140,6 +152,7 @@ impl Asset {
             keep_versions: None,
             pools: Vec::new(),
             max_concurrent: None,
+            batch: None,
             made: None,
         }
     }
@@ -201,7 +214,7 @@ impl Asset {
         self
     }
 
-    /// How long one attempt may take before it is stopped with a timeout.
+    /// How long one attempt may take before it is stopped with a timeout. For a batch, how long one call may take.
     #[must_use]
     pub fn deadline(mut self, deadline: Duration) -> Self {
         self.deadline = Some(deadline);
@@ -248,7 +261,7 @@ impl Asset {
     }
 
     /// Lets each of its steps take `weight` slots of a pool while it runs, over all runs. May be given several times; the
-    /// pipeline says how many slots there are.
+    /// pipeline says how many slots there are. A call for a batch of partitions takes them once.
     #[must_use]
     pub fn pool(mut self, name: impl Into<String>, weight: u32) -> Self {
         self.pools.push(PoolUse {
@@ -258,7 +271,7 @@ impl Asset {
         self
     }
 
-    /// Lets at most so many of its steps run at once, over all runs.
+    /// Lets at most so many of its steps run at once, over all runs. A call for a batch of partitions counts once.
     #[must_use]
     pub fn max_concurrent(mut self, count: u32) -> Self {
         self.max_concurrent = Some(count);
@@ -268,7 +281,7 @@ impl Asset {
     /// The asynchronous function that makes one partition of the asset.
     #[must_use]
     pub fn run<M, H: Handler<M>>(mut self, handler: H) -> Self {
-        self.arguments = H::arguments();
+        (self.arguments, self.batch) = (H::arguments(), None);
         self.made = Some((Body::Async(handler.into_body()), TypeInfo::of::<H::Output>()));
         self
     }
@@ -276,8 +289,29 @@ impl Asset {
     /// The plain function that makes one partition of the asset; it may block.
     #[must_use]
     pub fn run_blocking<M, H: BlockingHandler<M>>(mut self, handler: H) -> Self {
-        self.arguments = H::arguments();
+        (self.arguments, self.batch) = (H::arguments(), None);
         self.made = Some((Body::Blocking(handler.into_body()), TypeInfo::of::<H::Output>()));
+        self
+    }
+
+    /// The asynchronous function that makes up to `partitions_max` partitions in one call, and says of each how it ended.
+    ///
+    /// Partitions that may start at the same time are called for together. While what the asset is made from is still
+    /// being made in the run, a call waits until it is full. A partition that fails is tried again without the others;
+    /// after a call that fails as a whole, by an error, a panic or its deadline, its partitions are called for fewer at a
+    /// time and at last alone, so that one does not take the others with it.
+    #[must_use]
+    pub fn run_batch<M, H: BatchHandler<M>>(mut self, partitions_max: u64, handler: H) -> Self {
+        (self.arguments, self.batch) = (H::arguments(), Some(partitions_max));
+        self.made = Some((Body::AsyncBatch(handler.into_body()), TypeInfo::of::<H::Output>()));
+        self
+    }
+
+    /// The same with a plain function; it may block.
+    #[must_use]
+    pub fn run_batch_blocking<M, H: BlockingBatchHandler<M>>(mut self, partitions_max: u64, handler: H) -> Self {
+        (self.arguments, self.batch) = (H::arguments(), Some(partitions_max));
+        self.made = Some((Body::BlockingBatch(handler.into_body()), TypeInfo::of::<H::Output>()));
         self
     }
 

@@ -141,6 +141,11 @@ impl Node {
         self.asset.max_concurrent
     }
 
+    /// How many partitions its function may be called for at once, if it is one that is called for many.
+    pub fn batch(&self) -> Option<u64> {
+        self.asset.batch
+    }
+
     /// Everything that a step takes while it runs, the asset's own limit among it.
     pub fn slot_uses(&self) -> Vec<PoolUse> {
         let own = self.asset.max_concurrent.map(|_| PoolUse {

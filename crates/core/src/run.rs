@@ -3,6 +3,7 @@
 //! [`RunMachine`] is told what happened and answers with what to do; the live path and recovery go through the same
 //! functions. Nothing here asks a clock, touches a store or starts a task.
 
+mod batch;
 mod chunk;
 mod edge;
 mod lane;

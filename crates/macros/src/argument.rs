@@ -14,7 +14,7 @@ use crate::complaints::Complaints;
 
 /// What an argument is drawn from.
 pub(crate) enum Argument {
-    /// `AssetContext`, `Res<T>` or `Config<T>`.
+    /// `AssetContext`, `BatchContext`, `Res<T>` or `Config<T>`.
     Given(Box<Type>),
     /// The value of an upstream.
     Upstream(Box<Upstream>),
@@ -30,6 +30,8 @@ pub(crate) struct Upstream {
     pub(crate) value: Type,
     /// True for `Arc<T>` in place of `T`: the value is not copied for the function.
     pub(crate) shared: bool,
+    /// True for `Batch<…>`: one for each partition of the call.
+    pub(crate) batch: bool,
     pub(crate) mapping: Option<Expr>,
 }
 
@@ -60,7 +62,15 @@ impl Argument {
             complaints.at(&argument.ty, message);
             return None;
         }
-        let (kind, held) = match shape(&argument.ty) {
+        let in_batch = within("Batch", &argument.ty);
+        let (kind, held) = match shape(in_batch.unwrap_or(&argument.ty)) {
+            Shape::Given if in_batch.is_some() => {
+                complaints.at(
+                    &argument.ty,
+                    "it is the same for all partitions of a call: take it without `Batch`",
+                );
+                return None;
+            }
             Shape::Given => {
                 for mark in marks.places {
                     complaints.at(
@@ -90,6 +100,7 @@ impl Argument {
             ty: (*argument.ty).clone(),
             value: value.clone(),
             shared,
+            batch: in_batch.is_some(),
             mapping: marks.mapping,
         })))
     }
@@ -192,7 +203,12 @@ fn shape(ty: &Type) -> Shape<'_> {
 }
 
 fn is_context(ty: &Type) -> bool {
-    last_segment(ty).is_some_and(|last| last.ident == "AssetContext" && last.arguments.is_none())
+    is_named("AssetContext", ty) || is_named("BatchContext", ty)
+}
+
+/// True for a type whose path ends with `name`, and has nothing in angle brackets there.
+pub(crate) fn is_named(name: &str, ty: &Type) -> bool {
+    last_segment(ty).is_some_and(|last| last.ident == name && last.arguments.is_none())
 }
 
 /// The `T` of `name<T>`.
@@ -325,6 +341,32 @@ mod tests {
     }
 
     #[test]
+    fn a_batch_is_known_by_what_it_has_of_each_partition() {
+        let of = |argument| {
+            let Ok(Argument::Upstream(upstream)) = read(argument) else {
+                panic!("the test's argument reads an upstream")
+            };
+            (
+                upstream.batch,
+                upstream.kind,
+                upstream.shared,
+                upstream.value.to_token_stream().to_string(),
+            )
+        };
+
+        assert_eq!(of(parse_quote!(a: Batch<u8>)), (true, Kind::Value, false, "u8".into()));
+        assert_eq!(
+            of(parse_quote!(a: Batch<Option<Arc<u8>>>)),
+            (true, Kind::Optional, true, "u8".into())
+        );
+        assert_eq!(
+            of(parse_quote!(a: Batch<PartitionStream<u8>>)),
+            (true, Kind::Stream, false, "u8".into())
+        );
+        assert!(matches!(read(parse_quote!(ctx: BatchContext)), Ok(Argument::Given(_))));
+    }
+
+    #[test]
     fn a_type_of_the_users_that_only_shares_the_name_is_an_upstream() {
         assert_eq!(
             upstream(parse_quote!(settings: Config)),
@@ -361,6 +403,7 @@ mod tests {
             parse_quote!(#[mapping()] a: u8),
             parse_quote!(#[from(a)] #[from(b)] a: u8),
             parse_quote!(#[from(a)] ctx: AssetContext),
+            parse_quote!(client: Batch<Res<Client>>),
             parse_quote!(#[cfg(test)] a: u8),
         ] {
             assert_eq!(read(argument).err().map(|messages| messages.len()), Some(1));

@@ -1,11 +1,12 @@
 //! Reads a function marked `#[asset]` into what its definition says.
 
-use proc_macro2::{Ident, TokenStream};
+use proc_macro2::{Ident, Span, TokenStream};
 use quote::ToTokens;
 use syn::ext::IdentExt;
+use syn::spanned::Spanned;
 use syn::{Attribute, Expr, ExprLit, FnArg, ItemFn, Lit, LitStr, Meta, Signature};
 
-use crate::argument::{Argument, Upstream, is_ours};
+use crate::argument::{Argument, Upstream, is_named, is_ours};
 use crate::code_version;
 use crate::complaints::Complaints;
 use crate::options::Options;
@@ -37,6 +38,11 @@ impl Definition {
             return None;
         }
         let ident = &function.sig.ident;
+        let arguments = arguments?;
+        let returned = Returned::read(&function.sig, complaints)?;
+        if !check_batch(&options, &arguments, &returned, complaints) {
+            return None;
+        }
         Some(Self {
             name: options
                 .name
@@ -44,8 +50,8 @@ impl Definition {
                 .unwrap_or_else(|| LitStr::new(&ident.unraw().to_string(), ident.span())),
             description: description(&function.attrs),
             text_version,
-            arguments: arguments?,
-            returned: Returned::read(&function.sig, complaints)?,
+            arguments,
+            returned,
             options,
             function,
         })
@@ -72,6 +78,60 @@ pub(crate) fn strip(function: &mut ItemFn) {
             argument.attrs.retain(|attribute| !is_ours(attribute));
         }
     }
+}
+
+/// Whether a function that is to be called for many partitions has the form for it, and no other has.
+fn check_batch(options: &Options, arguments: &[Argument], returned: &Returned, complaints: &mut Complaints) -> bool {
+    let given = |name: &'static str| {
+        arguments.iter().find_map(move |argument| match argument {
+            Argument::Given(ty) if is_named(name, ty) => Some(&**ty),
+            _ => None,
+        })
+    };
+    let of_batch = arguments.iter().find_map(|argument| match argument {
+        Argument::Upstream(upstream) if upstream.batch => Some(&upstream.ty),
+        _ => None,
+    });
+    let told = given("BatchContext").or(of_batch);
+    let Some(batch) = &options.batch else {
+        let place = told.map(|ty| ty.span()).or(returned.batch.then_some(returned.span));
+        if let Some(place) = place {
+            complaints.push(syn::Error::new(
+                place,
+                "this is for a function that is called for many partitions at once: \
+                 say for how many, `#[asset(partitions = …, batch = 50)]`",
+            ));
+        }
+        return place.is_none();
+    };
+    let mut fits = true;
+    let mut refuse = |place: Span, message: &str| {
+        fits = false;
+        complaints.push(syn::Error::new(place, message));
+    };
+    if !options.settings.iter().any(|setting| setting.key == "partitions") {
+        refuse(batch.key.span(), "a batch is of partitions: give `partitions = …` too");
+    }
+    if let Some(context) = given("AssetContext") {
+        refuse(
+            context.span(),
+            "with `batch` a call is for many partitions: take `BatchContext`",
+        );
+    } else if told.is_none() {
+        refuse(
+            batch.key.span(),
+            "the function does not hear which partitions it is called for: \
+             take `BatchContext`, or an upstream as `Batch<T>`",
+        );
+    }
+    if !returned.batch {
+        refuse(
+            returned.span,
+            "with `batch` a function says of each partition how it ended: \
+             return `BatchOutcome<T>`, or a `Result` of it",
+        );
+    }
+    fits
 }
 
 fn check_form(signature: &Signature, complaints: &mut Complaints) -> bool {
@@ -171,7 +231,6 @@ fn doc(attribute: &Attribute) -> Option<String> {
 
 #[cfg(test)]
 mod tests {
-    use proc_macro2::Span;
     use syn::parse_quote;
 
     use super::*;
@@ -250,6 +309,76 @@ mod tests {
             )),
             1
         );
+    }
+
+    #[test]
+    fn a_batch_is_said_of_the_asset_and_seen_in_its_function() {
+        let of = |options: TokenStream, function| {
+            let mut complaints = Complaints::default();
+            let options = Options::read(options, &mut complaints);
+            Definition::read(options, function, &mut complaints);
+            complaints.messages().len()
+        };
+        let said = || quote::quote!(partitions = Daily::from("2013-01-01"), batch = 50);
+
+        assert_eq!(
+            of(
+                said(),
+                parse_quote!(
+                    fn f(a: Batch<u8>) -> Result<BatchOutcome<u8>> {}
+                )
+            ),
+            0
+        );
+        assert_eq!(
+            of(
+                said(),
+                parse_quote!(
+                    fn f(ctx: BatchContext, a: u8) -> BatchOutcome<u8> {}
+                )
+            ),
+            0
+        );
+        assert_eq!(
+            of(
+                said(),
+                parse_quote!(
+                    fn f(a: u8) -> BatchOutcome<u8> {}
+                )
+            ),
+            1
+        );
+        assert_eq!(
+            of(
+                said(),
+                parse_quote!(
+                    fn f(ctx: AssetContext) -> u8 {}
+                )
+            ),
+            2
+        );
+        assert_eq!(
+            of(
+                quote::quote!(batch = 50),
+                parse_quote!(
+                    fn f(a: Batch<u8>) -> BatchOutcome<u8> {}
+                )
+            ),
+            1
+        );
+        for alone in [
+            parse_quote!(
+                fn f(a: Batch<u8>) -> u8 {}
+            ),
+            parse_quote!(
+                fn f(ctx: BatchContext) -> u8 {}
+            ),
+            parse_quote!(
+                fn f() -> BatchOutcome<u8> {}
+            ),
+        ] {
+            assert_eq!(of(TokenStream::new(), alone), 1);
+        }
     }
 
     #[test]

@@ -148,15 +148,27 @@ impl Writer<'_> {
             Some(_) => quote_spanned!(at=> #core::asset::Fallible),
             None => quote_spanned!(at=> #core::asset::Plain),
         };
+        let is_async = definition.function.sig.asyncness.is_some();
+        let batch = definition.options.batch.iter().map(|batch| {
+            let value = &batch.value;
+            quote_spanned!(ours(value.span())=> #value,)
+        });
+        let method = match (is_async, &definition.options.batch) {
+            (true, None) => "run",
+            (false, None) => "run_blocking",
+            (true, Some(_)) => "run_batch",
+            (false, Some(_)) => "run_batch_blocking",
+        };
+        let method = Ident::new(method, at);
         // The compiler would find the types by itself. Given them, it tells which of them does not fit, and why.
-        if definition.function.sig.asyncness.is_none() {
-            return quote_spanned!(at=> .run_blocking::<(#mark, #(#types,)*), _>(|#(#taken),*| #call #sorted));
+        if !is_async {
+            return quote_spanned!(at=> .#method::<(#mark, #(#types,)*), _>(#(#batch)* |#(#taken),*| #call #sorted));
         }
         let made = match sorted {
             None => call,
             Some(sorted) => quote_spanned!(at=> async move { #call.await #sorted }),
         };
-        quote_spanned!(at=> .run::<(#mark, _, #(#types,)*), _>(|#(#taken),*| #made))
+        quote_spanned!(at=> .#method::<(#mark, _, #(#types,)*), _>(#(#batch)* |#(#taken),*| #made))
     }
 
     /// The type that the builder takes for an upstream, the pattern for it, and what the function is handed.
@@ -165,7 +177,18 @@ impl Writer<'_> {
         let at = ours(ty.span());
         let core = self.core(at);
         let input = quote_spanned!(at=> #core::asset::In);
+        let batch = quote_spanned!(at=> #core::asset::Batch);
         match upstream.kind {
+            Kind::Value if upstream.batch && !upstream.shared => (
+                quote_spanned!(at=> #batch<#input<#value>>),
+                name.to_token_stream(),
+                quote!(#name.map(|#input(#name)| #name)),
+            ),
+            Kind::Optional if upstream.batch && !upstream.shared => (
+                quote_spanned!(at=> #batch<::core::option::Option<#input<#value>>>),
+                name.to_token_stream(),
+                quote!(#name.map(|#name| #name.map(|#input(#name)| #name))),
+            ),
             Kind::Value if !upstream.shared => (
                 quote_spanned!(at=> #input<#value>),
                 quote!(#input(#name)),
@@ -199,6 +222,11 @@ impl Writer<'_> {
             Kind::Value => made.to_owned(),
             Kind::Optional => format!("Option<{made}>"),
             Kind::Stream => format!("PartitionStream<{made}>"),
+        };
+        let wanted = if upstream.batch {
+            format!("Batch<{wanted}>")
+        } else {
+            wanted
         };
         let note = format!("take it as `{wanted}`, or change what `{called}` returns");
         let value = &upstream.value;

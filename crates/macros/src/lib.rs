@@ -60,6 +60,7 @@ use crate::options::Options;
 /// | key | gives |
 /// |---|---|
 /// | `partitions = Daily::from("2013-01-01")` | the slices that are made one by one |
+/// | `batch = 50` | how many partitions one call may be for; see [below](#batches) |
 /// | `io = "parquet"` | the IO manager that keeps the values |
 /// | `retry = Retry::exponential(3)` | when a failed attempt is followed by another |
 /// | `deadline = Duration::from_secs(60)` | how long one attempt may take |
@@ -81,6 +82,7 @@ use crate::options::Options;
 /// | `numbers: Option<T>`, `Option<Arc<T>>` | the same, or `None` when it was never made |
 /// | `numbers: PartitionStream<T>` | the values of many partitions of `numbers`, one after the other |
 /// | `ctx: AssetContext` | which partition is made, for which run |
+/// | `ctx: BatchContext`, `numbers: Batch<…>` | the same for many partitions, with [`batch`](#batches) |
 /// | `client: Res<T>` | the pipeline's resource of type `T` |
 /// | `limits: Config<T>` | the asset's section of the run's configuration |
 ///
@@ -132,6 +134,40 @@ use crate::options::Options;
 ///     .asset(blocked)
 ///     .build()?;
 /// # assert_eq!(pipeline.graph().len(), 3);
+/// # Ok(())
+/// # }
+/// ```
+///
+/// # Batches
+///
+/// With `batch = N` the function is called for up to `N` partitions at once and gives an outcome for each of them, as
+/// `BatchOutcome<T>` or a `Result` of it. It takes `BatchContext` in place of `AssetContext`, and an upstream as
+/// `Batch<T>` (or `Batch<Option<T>>`, `Batch<Arc<T>>`, `Batch<PartitionStream<T>>`): what each of the partitions reads.
+/// An upstream that all partitions read alike may be taken without `Batch`.
+///
+/// ```
+/// # use flowstone::asset::{Batch, BatchOutcome};
+/// # use flowstone::partition::Daily;
+/// # use flowstone::{Result, pipeline::Pipeline};
+/// # use flowstone_macros::{asset, assets};
+/// # #[asset(partitions = Daily::from("2013-01-01"))]
+/// # async fn raw() -> Vec<String> { Vec::new() }
+/// # #[asset]
+/// # async fn known() -> Vec<String> { Vec::new() }
+/// #[asset(partitions = Daily::from("2013-01-01"), batch = 50)]
+/// async fn clean(raw: Batch<Vec<String>>, known: Vec<String>) -> Result<BatchOutcome<Vec<String>>> {
+///     let mut outcome = BatchOutcome::new();
+///     for (day, rows) in raw {
+///         match rows.iter().find(|row| !known.contains(row)) {
+///             _ if rows.is_empty() => outcome.skip(day, "nothing came that day"),
+///             Some(stranger) => outcome.fail(day, flowstone::Error::permanent(format!("{stranger} is unknown"))),
+///             None => outcome.value(day, rows),
+///         }
+///     }
+///     Ok(outcome)
+/// }
+/// # fn main() -> Result<()> {
+/// # Pipeline::builder("clean").assets(assets![raw, known, clean]).build()?;
 /// # Ok(())
 /// # }
 /// ```

@@ -6,12 +6,13 @@ use proc_macro2::TokenStream;
 use syn::ext::IdentExt;
 use syn::parse::{ParseStream, Parser};
 use syn::punctuated::Punctuated;
-use syn::{Expr, Ident, LitStr, Path, Token, parenthesized, parse_quote, token};
+use syn::{Expr, ExprLit, Ident, Lit, LitStr, Path, Token, parenthesized, parse_quote, token};
 
 use crate::complaints::Complaints;
 
-const KEYS: [&str; 12] = [
+const KEYS: [&str; 13] = [
     "partitions",
+    "batch",
     "io",
     "retry",
     "deadline",
@@ -26,7 +27,9 @@ const KEYS: [&str; 12] = [
 ];
 
 /// Words that other tools use for the same thing.
-const OTHER_WORDS: [(&str, &str); 11] = [
+const OTHER_WORDS: [(&str, &str); 13] = [
+    ("backfill_policy", "`batch`"),
+    ("max_partitions_per_run", "`batch`"),
     ("retention", "`keep_versions`"),
     ("timeout", "`deadline`"),
     ("retries", "`retry`"),
@@ -57,6 +60,8 @@ pub(crate) struct Options {
     pub(crate) code_version: Option<Expr>,
     pub(crate) tags: Vec<Expr>,
     pub(crate) acts_outside: Option<Ident>,
+    /// How many partitions one call is for.
+    pub(crate) batch: Option<Setting>,
     /// `partitions`, `io`, `retry`, `deadline`, `group`, `keep_versions` and `max_concurrent`, in the order in which they stand.
     pub(crate) settings: Vec<Setting>,
 }
@@ -70,6 +75,7 @@ impl Options {
             code_version: None,
             tags: Vec::new(),
             acts_outside: None,
+            batch: None,
             settings: Vec::new(),
         };
         let read = (|input: ParseStream<'_>| options.read_all(input, complaints)).parse2(tokens);
@@ -136,6 +142,13 @@ impl Options {
                     "crate" => self.krate = input.call(Path::parse_mod_style)?,
                     "name" => self.name = name(&input.parse()?, complaints),
                     "code_version" => self.code_version = Some(input.parse()?),
+                    "batch" => {
+                        let value: Expr = input.parse()?;
+                        if is_zero(&value) {
+                            complaints.at(&value, "a call is for at least 1 partition");
+                        }
+                        self.batch = Some(Setting { key, value });
+                    }
                     _ => self.settings.push(Setting {
                         key,
                         value: input.parse()?,
@@ -145,6 +158,16 @@ impl Options {
         }
         Ok(())
     }
+}
+
+fn is_zero(value: &Expr) -> bool {
+    let Expr::Lit(ExprLit {
+        lit: Lit::Int(number), ..
+    }) = value
+    else {
+        return false;
+    };
+    number.base10_parse::<u64>().is_ok_and(|number| number == 0)
 }
 
 fn name(name: &LitStr, complaints: &mut Complaints) -> Option<LitStr> {
@@ -209,7 +232,7 @@ mod tests {
 
         let options = Options::read(
             quote! {
-                partitions = Daily::from("2013-01-01"), io = "parquet", retry = Retry::exponential(3),
+                partitions = Daily::from("2013-01-01"), batch = 50, io = "parquet", retry = Retry::exponential(3),
                 deadline = Duration::from_secs(5), group = "ingest", tags("a", "b"), name = "other name",
                 code_version = "2", acts_outside, crate = flowstone_core,
             },
@@ -219,6 +242,7 @@ mod tests {
         let keys: Vec<String> = options.settings.iter().map(|setting| setting.key.to_string()).collect();
         assert_eq!(complaints.messages(), [""; 0]);
         assert_eq!(keys, ["partitions", "io", "retry", "deadline", "group"]);
+        assert!(options.batch.is_some());
         assert_eq!(options.tags.len(), 2);
         assert_eq!(options.name.map(|name| name.value()).as_deref(), Some("other name"));
         assert!(options.acts_outside.is_some() && options.code_version.is_some());
@@ -245,6 +269,12 @@ mod tests {
         ));
 
         assert_eq!(complaints.len(), 6, "{complaints:#?}");
+    }
+
+    #[test]
+    fn a_batch_of_nothing_is_refused_where_it_stands() {
+        assert_eq!(complaints_of(quote!(batch = 0)), ["a call is for at least 1 partition"]);
+        assert_eq!(complaints_of(quote!(batch = BATCH)), [""; 0]);
     }
 
     #[test]

@@ -13,8 +13,10 @@ use crate::complaints::Complaints;
 
 /// What the function gives back.
 pub(crate) struct Returned {
-    /// The type of the value, without `Result` and `Outcome` around it.
+    /// The type of the value, without `Result`, `Outcome` and `BatchOutcome` around it.
     pub(crate) value: Type,
+    /// True for `BatchOutcome<…>`: it is one value for each partition of the call.
+    pub(crate) batch: bool,
     /// The error of a `Result`, which is brought to ours; `_` where an alias such as `std::io::Result<T>` hides it.
     pub(crate) error: Option<Type>,
     pub(crate) span: Span,
@@ -27,6 +29,7 @@ impl Returned {
             ReturnType::Default => {
                 return Some(Self {
                     value: parse_quote!(()),
+                    batch: false,
                     error: None,
                     span: signature.ident.span(),
                 });
@@ -46,9 +49,10 @@ impl Returned {
             [value, error] => (value, Some(error.clone())),
             _ => (ty, None),
         };
-        let value = match *types_within("Outcome", value) {
-            [value] => value,
-            _ => value,
+        let (batch, value) = match (&*types_within("Outcome", value), &*types_within("BatchOutcome", value)) {
+            (&[value], _) => (false, value),
+            (_, &[value]) => (true, value),
+            _ => (false, value),
         };
         if borrows(value.to_token_stream()) {
             complaints.at(
@@ -59,6 +63,7 @@ impl Returned {
         }
         Some(Self {
             value: value.clone(),
+            batch,
             error,
             span,
         })
@@ -91,6 +96,7 @@ mod tests {
         assert_eq!(read(&parse_quote!(fn f() -> Vec<u8>)), value("Vec < u8 >"));
         assert_eq!(read(&parse_quote!(fn f() -> io::Result<u8>)), result_of("u8"));
         assert_eq!(read(&parse_quote!(fn f() -> Result<Outcome<u8>, E>)), result_of("u8"));
+        assert_eq!(read(&parse_quote!(fn f() -> Result<BatchOutcome<u8>>)), result_of("u8"));
     }
 
     #[test]

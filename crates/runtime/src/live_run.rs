@@ -95,8 +95,8 @@ pub(crate) struct Claimed {
 /// What a worker has to say when it asks for its next chunk.
 pub(crate) struct Over {
     pub(crate) chunk: ChunkId,
-    pub(crate) fence: Fence,
-    pub(crate) ended: Vec<StepEnded>,
+    /// How the chunk ended.
+    pub(crate) event: RunEvent,
 }
 
 impl LiveRun {
@@ -195,15 +195,9 @@ impl LiveRun {
         core.has_woken = false;
         let mut records = Vec::new();
         let is_first = over.is_none();
-        if let Some(Over { chunk, fence, ended }) = over {
+        if let Some(Over { chunk, event }) = over {
             core.running.remove(&chunk);
             core.leases.remove(&chunk);
-            let event = RunEvent::StepsEnded {
-                chunk,
-                fence,
-                ended,
-                is_over: true,
-            };
             let effects = self.decide(&mut core, event)?;
             records = self.perform_but_commit(&mut core, effects);
         }

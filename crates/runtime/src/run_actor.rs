@@ -6,6 +6,7 @@
 use std::sync::Arc;
 use std::time::Duration;
 
+use flowstone_core::asset::Body;
 use flowstone_core::run::{ChunkId, RunEffect, RunEvent, RunState, StepEnd, StepEnded};
 use flowstone_core::{Error, Fence, Result};
 use jiff::Timestamp;
@@ -228,19 +229,23 @@ impl RunActorState {
                 Some(step) => {
                     warn!(run_id = %live.run, ?chunk, partition = step.partition, "a worker hangs and is given up");
                     self.give_up(chunk);
-                    let step = StepEnded {
-                        partition: step.partition,
-                        attempt: step.attempt,
-                        end: StepEnd::Failed(overdue(lane).to_record()),
-                        started_at: step.started_at,
-                        ended_at: now,
+                    let fence = running.fence;
+                    let error = overdue(lane).to_record();
+                    let event = match lane.body {
+                        Body::AsyncBatch(_) | Body::BlockingBatch(_) => RunEvent::CallFailed { chunk, fence, error },
+                        Body::Async(_) | Body::Blocking(_) => RunEvent::Overdue {
+                            chunk,
+                            fence,
+                            step: StepEnded {
+                                partition: step.partition,
+                                attempt: step.attempt,
+                                end: StepEnd::Failed(error),
+                                started_at: step.started_at,
+                                ended_at: now,
+                            },
+                        },
                     };
-                    live.take_in(RunEvent::Overdue {
-                        chunk,
-                        fence: running.fence,
-                        step,
-                    })
-                    .await;
+                    live.take_in(event).await;
                     continue;
                 }
             };

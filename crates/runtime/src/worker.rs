@@ -3,14 +3,16 @@
 //! A worker loads inputs, calls the function, stores and verifies what it made, and reports. It contains panics and
 //! gives up code that does not end when it is asked to. Whether a failure is tried again is not its business.
 
+mod call;
+
 use std::panic::AssertUnwindSafe;
 use std::pin::{Pin, pin};
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
-use flowstone_core::asset::{BlockingCall, Body, InputLoader, Outcome, Step};
+use flowstone_core::asset::{Body, InputLoader, Outcome, Step};
 use flowstone_core::io::{Slot as IoSlot, Stored};
-use flowstone_core::run::{ChunkId, ChunkWork, StepEnd, StepEnded};
+use flowstone_core::run::{ChunkId, ChunkWork, RunEvent, StepEnd, StepEnded};
 use flowstone_core::{DataVersion, Error, ErrorKind, Fence, Result, Value};
 use futures::FutureExt;
 use ractor::ActorRef;
@@ -108,13 +110,9 @@ async fn carry_out(mut order: Order) {
             work: &work,
             running: &running,
         };
-        let ended = chunk.run().await;
+        let event = chunk.run().await;
         order.under_way = None;
-        over = Some(Over {
-            chunk: work.id,
-            fence: work.fence,
-            ended,
-        });
+        over = Some(Over { chunk: work.id, event });
     }
 }
 
@@ -127,14 +125,40 @@ struct Chunk<'a> {
 }
 
 impl Chunk<'_> {
+    /// Runs the steps, one after the other or in one call, and says what is to be reported at the end.
+    async fn run(&self) -> RunEvent {
+        let (chunk, fence) = (self.work.id, self.work.fence);
+        let ended = match self.lane.body {
+            Body::Async(_) | Body::Blocking(_) => Ok(self.run_steps().await),
+            Body::AsyncBatch(_) | Body::BlockingBatch(_) => self.run_call().await,
+        };
+        match ended {
+            Ok(ended) => RunEvent::StepsEnded {
+                chunk,
+                fence,
+                ended,
+                is_over: true,
+            },
+            Err(error) => RunEvent::CallFailed {
+                chunk,
+                fence,
+                error: error.to_record(),
+            },
+        }
+    }
+
+    /// Steps that have not started are not to.
+    fn must_end(&self) -> bool {
+        self.running.cancel.is_cancelled() || self.live.holds_back()
+    }
+
     /// Runs the steps; gives those that ended and were not reported yet.
-    async fn run(&self) -> Vec<StepEnded> {
+    async fn run_steps(&self) -> Vec<StepEnded> {
         let heads = match self.prior_heads().await {
             Ok(heads) => heads,
             Err(error) => return self.fail_all(&error),
         };
-        let inputs = ChunkInputs::new(Arc::clone(self.lane), self.work.steps.clone());
-        let inputs: Arc<dyn InputLoader> = Arc::new(inputs);
+        let inputs = chunk_inputs(self.lane, self.work);
         // Only a step with a deadline can be asked to end by itself.
         let may_be_overdue = self.lane.deadline.is_some();
         let own_token = || match may_be_overdue {
@@ -146,7 +170,7 @@ impl Chunk<'_> {
         let mut reported = Instant::now();
         let mut left = self.work.steps.len();
         for partition in self.work.steps.iter() {
-            if self.running.cancel.is_cancelled() || self.live.holds_back() {
+            if self.must_end() {
                 break;
             }
             if cancel.is_cancelled() {
@@ -244,16 +268,7 @@ impl Chunk<'_> {
         let is_overdue = watch.end();
         let end = match made {
             _ if is_overdue => StepEnd::Failed(overdue(self.lane).to_record()),
-            Ok(Ok(Some(stored))) => {
-                self.lane.outputs.add(partition, &stored);
-                let head = heads
-                    .binary_search_by_key(&partition, |(head, _)| *head)
-                    .map(|at| heads[at].1);
-                StepEnd::Made {
-                    is_same: head == Ok(stored.data_version),
-                    stored,
-                }
-            }
+            Ok(Ok(Some(stored))) => self.made_of(partition, stored, heads),
             Ok(Ok(None)) => StepEnd::Skipped,
             Ok(Err(error)) if self.running.cancel.is_cancelled() && error.kind() == ErrorKind::Cancelled => {
                 StepEnd::Cancelled
@@ -270,19 +285,29 @@ impl Chunk<'_> {
         }
     }
 
+    /// The end of a step whose value is stored.
+    fn made_of(&self, partition: u64, stored: Stored, heads: &[(u64, DataVersion)]) -> StepEnd {
+        self.lane.outputs.add(partition, &stored);
+        let head = heads
+            .binary_search_by_key(&partition, |(head, _)| *head)
+            .map(|at| heads[at].1);
+        StepEnd::Made {
+            is_same: head == Ok(stored.data_version),
+            stored,
+        }
+    }
+
     /// One attempt: `Some` of what was stored, or `None` if there was nothing to make.
     async fn attempt(&self, step: Step, cancel: &CancellationToken) -> Result<Option<Stored>> {
-        let slot = IoSlot {
-            asset: self.lane.asset,
-            partition: step.partition,
-            run: self.live.run,
-            fence: self.work.fence.0,
-            attempt: step.attempt,
-        };
+        let partition = step.partition;
         let called = async {
             match &self.lane.body {
                 Body::Async(function) => function(step).await,
-                Body::Blocking(function) => call_blocking(function(step).await?).await,
+                Body::Blocking(function) => blocking(function(step).await?).await,
+                Body::AsyncBatch(_) | Body::BlockingBatch(_) => Err(Error::new(
+                    ErrorKind::Internal,
+                    "its function is called for many partitions",
+                )),
             }
         };
         let outcome = tokio::select! {
@@ -290,15 +315,27 @@ impl Chunk<'_> {
             outcome = called => outcome,
             () = given_up(cancel, self.lane.cancel_grace) => Err(Error::new(ErrorKind::Cancelled, "it was asked to end")),
         };
-        match outcome.map_err(|error| self.about(slot.partition, error))? {
-            Outcome::Skipped(_) => Ok(None),
-            Outcome::Value(value) => {
-                let stored = self.lane.io.store(slot, &value).await;
-                stored
-                    .map(Some)
-                    .map_err(|error| self.about(slot.partition, error.during("store the value of")))
-            }
-        }
+        let stored = match outcome {
+            Ok(outcome) => self.store(partition, outcome).await,
+            Err(error) => Err(error),
+        };
+        stored.map_err(|error| self.about(partition, error))
+    }
+
+    /// Stores what the code gave for a partition, if it gave something.
+    async fn store(&self, partition: u64, outcome: Outcome<Value>) -> Result<Option<Stored>> {
+        let Outcome::Value(value) = outcome else {
+            return Ok(None);
+        };
+        let slot = IoSlot {
+            asset: self.lane.asset,
+            partition,
+            run: self.live.run,
+            fence: self.work.fence.0,
+            attempt: self.work.attempt(partition),
+        };
+        let stored = self.lane.io.store(slot, &value).await;
+        stored.map(Some).map_err(|error| error.during("store the value of"))
     }
 
     fn about(&self, partition: u64, error: Error) -> Error {
@@ -306,7 +343,12 @@ impl Chunk<'_> {
     }
 }
 
-async fn call_blocking(call: BlockingCall) -> Result<Outcome<Value>> {
+fn chunk_inputs(lane: &Arc<LaneScope>, work: &ChunkWork) -> Arc<dyn InputLoader> {
+    Arc::new(ChunkInputs::new(Arc::clone(lane), work.steps.clone()))
+}
+
+/// Calls what may block, on a thread for that.
+async fn blocking<T: Send + 'static>(call: Box<dyn FnOnce() -> Result<T> + Send>) -> Result<T> {
     match tokio::task::spawn_blocking(call).await {
         Ok(outcome) => outcome,
         Err(error) => match error.try_into_panic() {

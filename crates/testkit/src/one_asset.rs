@@ -1,9 +1,9 @@
 //! Runs one asset's function by itself, on values that the test gives.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
 
-use flowstone_core::asset::{Body, InputLoader, Outcome, PartitionSets, RunScope, Step};
+use flowstone_core::asset::{Body, Call, InputLoader, Outcome, PartitionSets, RunScope, Step};
 use flowstone_core::graph::{Input, Node};
 use flowstone_core::memory::MemoryStore;
 use flowstone_core::partition::{BoundMapping, PartitionKey, PartitionSet};
@@ -120,16 +120,57 @@ impl<'a> OneAsset<'a> {
     /// # Errors
     /// What the function says; `NotFound` for an asset, upstream or partition that there is not; `TypeMismatch` for a
     /// value of another type.
-    pub async fn make<T: AssetValue>(self) -> Result<Option<T>> {
-        let about = format!("asset {}", self.name);
-        let outcome = self.call().await.map_err(|error| error.during("make").about(about))?;
-        match outcome {
-            Outcome::Value(value) => value.take().map(Some),
-            Outcome::Skipped(_) => Ok(None),
-        }
+    pub async fn make<T: AssetValue>(mut self) -> Result<Option<T>> {
+        let partition = std::mem::take(&mut self.partition);
+        let made = self.make_each(&[&partition]).await?.pop();
+        made.unwrap_or_else(|| Err(Error::new(ErrorKind::Internal, "no outcome for the one partition")))
     }
 
-    async fn call(self) -> Result<Outcome<Value>> {
+    /// The same for many partitions, in order of partition: in one call if the function takes batches, whatever their
+    /// size, else one after the other.
+    ///
+    /// ```
+    /// use flowstone_core::asset::{Asset, Batch, BatchOutcome, In};
+    /// use flowstone_core::partition::Partitions;
+    /// use flowstone_core::pipeline::Pipeline;
+    /// use flowstone_testkit::OneAsset;
+    ///
+    /// # flowstone_testkit::run(async {
+    /// let letters = || Partitions::keys(["a", "b", "c"]);
+    /// let lens = |texts: Batch<In<String>>| async move {
+    ///     texts.map(|In(text)| text.len()).into_iter().collect::<BatchOutcome<_>>()
+    /// };
+    /// let pipeline = Pipeline::builder("letters")
+    ///     .asset(Asset::new("texts").partitions(letters()).run(|| async { String::new() }))
+    ///     .asset(Asset::new("lens").partitions(letters()).upstream("texts").run_batch(2, lens))
+    ///     .build()
+    ///     .unwrap();
+    ///
+    /// let made = OneAsset::of(&pipeline, "lens")
+    ///     .given_partition("texts", "a", "one".to_owned())
+    ///     .given_partition("texts", "c", "three".to_owned())
+    ///     .make_each::<usize>(&["a", "c"])
+    ///     .await
+    ///     .unwrap();
+    /// let made: Vec<_> = made.into_iter().map(Result::unwrap).collect();
+    /// assert_eq!(made, [Some(3), Some(5)]);
+    /// # });
+    /// ```
+    ///
+    /// # Errors
+    /// What the function says of the call as a whole; else as [`make`](Self::make).
+    pub async fn make_each<T: AssetValue>(self, partitions: &[&str]) -> Result<Vec<Result<Option<T>>>> {
+        let about = format!("asset {}", self.name);
+        let about = |error: Error| error.during("make").about(&about);
+        let made = self.call(partitions).await.map_err(about)?;
+        let sort = |outcome: Result<Outcome<Value>>| match outcome.map_err(about)? {
+            Outcome::Value(value) => value.take().map(Some),
+            Outcome::Skipped(_) => Ok(None),
+        };
+        Ok(made.into_iter().map(sort).collect())
+    }
+
+    async fn call(self, partitions: &[&str]) -> Result<Vec<Result<Outcome<Value>>>> {
         let store = MemoryStore::default();
         let mut known = BTreeMap::new();
         for name in self.pipeline.graph().dynamic_sets().into_keys() {
@@ -141,7 +182,8 @@ impl<'a> OneAsset<'a> {
         let graph = pipeline.graph();
         let ix = graph.find(&self.name)?;
         let node = graph.node(ix);
-        let partition = index_of(node, &self.partition)?;
+        let partitions = partitions.iter().map(|label| index_of(node, label));
+        let partitions: BTreeSet<u64> = partitions.collect::<Result<_>>()?;
         let mut inputs = Vec::with_capacity(node.inputs().len());
         for input in node.inputs() {
             inputs.push(GivenInput::new(&pipeline, node, input, self.now)?);
@@ -166,7 +208,7 @@ impl<'a> OneAsset<'a> {
             }
             inputs[at].values.insert(index_of(graph.node(up), &label)?, value);
         }
-        let step = Step {
+        let call = Call {
             scope: Arc::new(RunScope {
                 pipeline: pipeline.clone(),
                 node: ix,
@@ -175,15 +217,49 @@ impl<'a> OneAsset<'a> {
                 sets: Arc::new(OwnSets { store, now: self.now }),
             }),
             inputs: Arc::new(Given(inputs)),
-            partition,
-            attempt: self.attempt,
+            partitions: partitions.iter().map(|partition| (*partition, self.attempt)).collect(),
             cancelled: CancellationToken::new(),
         };
-        match node.body() {
-            Body::Async(function) => function(step).await,
-            Body::Blocking(function) => function(step).await?(),
+        let outcomes = match node.body() {
+            Body::AsyncBatch(function) => function(call.clone()).await?,
+            Body::BlockingBatch(function) => function(call.clone()).await?()?,
+            Body::Async(_) | Body::Blocking(_) => return Ok(one_by_one(node, &call).await),
+        };
+        let sorted = outcomes.sorted(&call);
+        if let Some(stranger) = sorted.strangers.first() {
+            return Err(Error::new(
+                ErrorKind::Invalid,
+                format!("the call gave an outcome for {stranger}, which it was not for"),
+            )
+            .code("batch_stranger"));
         }
+        Ok(sorted.outcomes.into_iter().map(|(_, outcome)| outcome).collect())
     }
+}
+
+async fn one_by_one(node: &Node, call: &Call) -> Vec<Result<Outcome<Value>>> {
+    let mut made = Vec::with_capacity(call.partitions.len());
+    for (partition, attempt) in call.partitions.iter() {
+        let step = Step {
+            scope: Arc::clone(&call.scope),
+            inputs: Arc::clone(&call.inputs),
+            partition: *partition,
+            attempt: *attempt,
+            cancelled: call.cancelled.clone(),
+        };
+        made.push(match node.body() {
+            Body::Async(function) => function(step).await,
+            Body::Blocking(function) => match function(step).await {
+                Ok(call) => call(),
+                Err(error) => Err(error),
+            },
+            Body::AsyncBatch(_) | Body::BlockingBatch(_) => Err(Error::new(
+                ErrorKind::Internal,
+                "its function is called for many partitions",
+            )),
+        });
+    }
+    made
 }
 
 fn index_of(node: &Node, label: &str) -> Result<u64> {

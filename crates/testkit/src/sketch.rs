@@ -4,10 +4,11 @@
 
 mod reads;
 
+use std::future::{Ready, ready};
 use std::sync::{Arc, LazyLock};
 use std::time::Duration;
 
-use flowstone_core::asset::{Asset, In, InputKind, PartitionStream, Retry, Upstream};
+use flowstone_core::asset::{Asset, Batch, BatchOutcome, In, InputKind, PartitionStream, Retry, Upstream};
 use flowstone_core::partition::{
     BoundMapping, Daily, EveryMinutes, Hourly, Mapping, Monthly, PartitionSpace, Partitions, Weekly, Yearly,
 };
@@ -39,6 +40,8 @@ pub struct AssetSketch {
     pub pools: Vec<(&'static str, u32)>,
     /// How many of its steps may run at once.
     pub max_concurrent: Option<u32>,
+    /// How many partitions it is called for at once, if for more than one.
+    pub batch: Option<u64>,
 }
 
 /// An input as drawn.
@@ -111,6 +114,7 @@ impl Sketch {
                 }
             }
             let attempts_max = 1 + draw.below(3) as u32;
+            let may_batch = !space.is_unit() && inputs.iter().all(|input| input.upstream != number);
             assets.push(AssetSketch {
                 space,
                 inputs,
@@ -119,6 +123,7 @@ impl Sketch {
                 acts_outside: draw.chance(100),
                 pools: pools_used(draw, &pools),
                 max_concurrent: draw.chance(80).then(|| 1 + draw.below(2) as u32),
+                batch: (may_batch && draw.chance(350)).then(|| 1 + draw.below(9) as u64),
             });
         }
         Self { assets, pools }
@@ -153,7 +158,10 @@ impl Sketch {
                 });
             }
             let kinds: Vec<InputKind> = sketch.inputs.iter().map(|input| input.kind).collect();
-            with_function(asset, &kinds)
+            match sketch.batch {
+                None => with_function(asset, &kinds),
+                Some(batch) => with_batch_function(asset, batch, &kinds),
+            }
         });
         let pools = self.pools.iter();
         let builder = pools.fold(Pipeline::builder("drawn"), |builder, (pool, slots)| {
@@ -310,6 +318,35 @@ fn with_function(asset: Asset, kinds: &[InputKind]) -> Asset {
                 of_kind!(b, B, of_kind!(c, C, asset.run(|_: A, _: B, _: C| async { 0_u64 })))
             )
         }
+        _ => panic!("a sketch has at most three inputs"),
+    }
+}
+
+fn with_batch_function(asset: Asset, batch: u64, kinds: &[InputKind]) -> Asset {
+    fn nothing() -> Ready<BatchOutcome<u64>> {
+        ready(BatchOutcome::new())
+    }
+    match *kinds {
+        [] => asset.run_batch(batch, nothing),
+        [a] => of_kind!(a, A, asset.run_batch(batch, |_: Batch<A>| nothing())),
+        [a, b] => of_kind!(
+            a,
+            A,
+            of_kind!(b, B, asset.run_batch(batch, |_: Batch<A>, _: Batch<B>| nothing()))
+        ),
+        [a, b, c] => of_kind!(
+            a,
+            A,
+            of_kind!(
+                b,
+                B,
+                of_kind!(
+                    c,
+                    C,
+                    asset.run_batch(batch, |_: Batch<A>, _: Batch<B>, _: Batch<C>| nothing())
+                )
+            )
+        ),
         _ => panic!("a sketch has at most three inputs"),
     }
 }

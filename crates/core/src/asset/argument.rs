@@ -34,6 +34,8 @@ pub enum Argument {
         kind: InputKind,
         /// The type that the function expects.
         ty: TypeInfo,
+        /// True for one value that all partitions of a call share; false where each has its own.
+        of_call: bool,
     },
     /// A resource of the pipeline.
     Resource {
@@ -77,6 +79,7 @@ impl<T: AssetValue> FromStep for In<T> {
         Argument::Upstream {
             kind: InputKind::Value,
             ty: TypeInfo::of::<T>(),
+            of_call: false,
         }
     }
 
@@ -104,6 +107,7 @@ impl<T: AssetValue> FromStep for Option<In<T>> {
         Argument::Upstream {
             kind: InputKind::Optional,
             ty: TypeInfo::of::<T>(),
+            of_call: false,
         }
     }
 
@@ -200,6 +204,7 @@ impl<T: AssetValue> FromStep for PartitionStream<T> {
         Argument::Upstream {
             kind: InputKind::Stream,
             ty: TypeInfo::of::<T>(),
+            of_call: false,
         }
     }
 

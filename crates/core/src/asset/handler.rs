@@ -3,14 +3,17 @@
 use std::future::Future;
 use std::sync::Arc;
 
-use super::BlockingCall;
 use super::argument::{Argument, FromStep};
+use super::batch::{BatchOutcome, Call, FromCall, IntoBatchOutcome};
 use super::context::Step;
 use super::outcome::{IntoOutcome, Outcome};
+use super::{BlockingBatchCall, BlockingCall};
 use crate::{AssetValue, BoxFuture, Result, Value};
 
 type AsyncBody = Arc<dyn Fn(Step) -> BoxFuture<'static, Result<Outcome<Value>>> + Send + Sync>;
 type BlockingBody = Arc<dyn Fn(Step) -> BoxFuture<'static, Result<BlockingCall>> + Send + Sync>;
+type BatchBody = Arc<dyn Fn(Call) -> BoxFuture<'static, Result<BatchOutcome<Value>>> + Send + Sync>;
+type BlockingBatchBody = Arc<dyn Fn(Call) -> BoxFuture<'static, Result<BlockingBatchCall>> + Send + Sync>;
 
 /// An asynchronous function of up to twelve arguments that a step can fill. `M` only tells the arities apart.
 pub trait Handler<M>: Send + Sync + 'static {
@@ -36,6 +39,30 @@ pub trait BlockingHandler<M>: Send + Sync + 'static {
     fn into_body(self) -> BlockingBody;
 }
 
+/// An asynchronous function of up to twelve arguments that a call for many partitions can fill.
+pub trait BatchHandler<M>: Send + Sync + 'static {
+    /// The type of the value that it makes of each partition.
+    type Output: AssetValue;
+
+    /// What its arguments need, in order.
+    fn arguments() -> Vec<Argument>;
+
+    /// The function in the engine's shape.
+    fn into_body(self) -> BatchBody;
+}
+
+/// A plain function of up to twelve arguments that a call for many partitions can fill; it may block.
+pub trait BlockingBatchHandler<M>: Send + Sync + 'static {
+    /// The type of the value that it makes of each partition.
+    type Output: AssetValue;
+
+    /// What its arguments need, in order.
+    fn arguments() -> Vec<Argument>;
+
+    /// The function in the engine's shape.
+    fn into_body(self) -> BlockingBatchBody;
+}
+
 /// The number of the upstream that an argument takes; counts up as arguments are drawn in order.
 struct NextInput(usize);
 
@@ -51,12 +78,24 @@ impl NextInput {
 
 macro_rules! handlers {
     ($($arg:ident $value:ident),*) => {
-        impl<F, R, M, Fut, $($arg,)*> Handler<(M, Fut, $($arg,)*)> for F
+        handlers! { @async Handler, AsyncBody, FromStep::from_step, IntoOutcome::into_outcome; $($arg),* }
+        handlers! { @async BatchHandler, BatchBody, FromCall::from_call, IntoBatchOutcome::into_batch_outcome; $($arg),* }
+        handlers! {
+            @blocking BlockingHandler, BlockingBody, BlockingCall, FromStep::from_step, IntoOutcome::into_outcome;
+            $($arg $value),*
+        }
+        handlers! {
+            @blocking BlockingBatchHandler, BlockingBatchBody, BlockingBatchCall, FromCall::from_call,
+            IntoBatchOutcome::into_batch_outcome; $($arg $value),*
+        }
+    };
+    (@async $handler:ident, $body:ident, $from:ident::$draw:ident, $into:ident::$sort:ident; $($arg:ident),*) => {
+        impl<F, R, M, Fut, $($arg,)*> $handler<(M, Fut, $($arg,)*)> for F
         where
             F: Fn($($arg),*) -> Fut + Send + Sync + 'static,
             Fut: Future<Output = R> + Send + 'static,
-            R: IntoOutcome<M>,
-            $($arg: FromStep,)*
+            R: $into<M>,
+            $($arg: $from,)*
         {
             type Output = R::Output;
 
@@ -64,26 +103,30 @@ macro_rules! handlers {
                 vec![$($arg::argument()),*]
             }
 
-            fn into_body(self) -> AsyncBody {
+            fn into_body(self) -> $body {
                 let function = Arc::new(self);
-                Arc::new(move |step| {
+                Arc::new(move |drawn_from| {
                     let function = Arc::clone(&function);
                     Box::pin(async move {
                         let mut _next = NextInput(0);
-                        let _step = &step;
-                        function($($arg::from_step(_step, _next.number_for(&$arg::argument())).await?),*)
+                        let _from = &drawn_from;
+                        function($($arg::$draw(_from, _next.number_for(&$arg::argument())).await?),*)
                             .await
-                            .into_outcome()
+                            .$sort()
                     })
                 })
             }
         }
-
-        impl<F, R, M, $($arg,)*> BlockingHandler<(M, $($arg,)*)> for F
+    };
+    (
+        @blocking $handler:ident, $body:ident, $call:ident, $from:ident::$draw:ident, $into:ident::$sort:ident;
+        $($arg:ident $value:ident),*
+    ) => {
+        impl<F, R, M, $($arg,)*> $handler<(M, $($arg,)*)> for F
         where
             F: Fn($($arg),*) -> R + Send + Sync + 'static,
-            R: IntoOutcome<M>,
-            $($arg: FromStep,)*
+            R: $into<M>,
+            $($arg: $from,)*
         {
             type Output = R::Output;
 
@@ -91,15 +134,15 @@ macro_rules! handlers {
                 vec![$($arg::argument()),*]
             }
 
-            fn into_body(self) -> BlockingBody {
+            fn into_body(self) -> $body {
                 let function = Arc::new(self);
-                Arc::new(move |step| {
+                Arc::new(move |drawn_from| {
                     let function = Arc::clone(&function);
                     Box::pin(async move {
                         let mut _next = NextInput(0);
-                        let _step = &step;
-                        $(let $value = $arg::from_step(_step, _next.number_for(&$arg::argument())).await?;)*
-                        let call: BlockingCall = Box::new(move || function($($value),*).into_outcome());
+                        let _from = &drawn_from;
+                        $(let $value = $arg::$draw(_from, _next.number_for(&$arg::argument())).await?;)*
+                        let call: $call = Box::new(move || function($($value),*).$sort());
                         Ok(call)
                     })
                 })

@@ -3,8 +3,8 @@
 use std::collections::{BTreeMap, HashMap};
 
 use super::{AssetGraph, Input, Node, node_ix, order};
-use crate::asset::{Argument, Asset, Body, InputKind, Upstream};
-use crate::partition::{BoundMapping, Mapping, PartitionKey, PartitionSet, PartitionSpace};
+use crate::asset::{Argument, Asset, BATCH_LEN_MAX, Body, InputKind, Upstream};
+use crate::partition::{BoundMapping, EdgeShape, Mapping, PartitionKey, PartitionSet, PartitionSpace};
 use crate::pipeline::{Complaints, nearest, unknown_io};
 use crate::registry::{Registry, Resources};
 use crate::{AssetKey, CodeVersion, Error, ErrorKind, TypeInfo};
@@ -38,6 +38,7 @@ impl AssetGraph {
             let Some(draft) = draft(asset, complaints) else {
                 continue;
             };
+            check_batch(&draft, complaints);
             check_io(&draft, registry, default_io, complaints);
             check_resources(&draft, resources, complaints);
             if let Some(first) = by_key.get(&draft.key) {
@@ -160,6 +161,34 @@ fn sources(
     Ok(by_version.into_iter().collect())
 }
 
+fn check_batch(draft: &Draft, complaints: &mut Complaints) {
+    let Some(batch) = draft.asset.batch else {
+        return;
+    };
+    let complaint = match batch {
+        0 => Error::new(ErrorKind::Invalid, "it is called for batches of no partition")
+            .code("batch_zero")
+            .fix("give batches of at least 1, or end the definition with `.run(…)`"),
+        _ if batch > BATCH_LEN_MAX => Error::new(
+            ErrorKind::LimitExceeded,
+            format!("it is called for batches of {batch} partitions, {BATCH_LEN_MAX} are the most"),
+        )
+        .code("batch_too_large")
+        .fix("give smaller batches"),
+        _ if draft.space.is_unit() => Error::new(
+            ErrorKind::Invalid,
+            "it is called for batches of partitions and has only one",
+        )
+        .code("batch_without_partitions")
+        .fix("give it partitions, or end the definition with `.run(…)`"),
+        _ => return,
+    };
+    complaints.push(
+        complaint.about(format!("asset {}", draft.key)),
+        Some(draft.asset.location),
+    );
+}
+
 fn check_io(draft: &Draft, registry: &Registry, default_io: Option<&str>, complaints: &mut Complaints) {
     let Some(name) = draft.asset.io.as_deref().or(default_io) else {
         return;
@@ -201,12 +230,16 @@ fn inputs_of(
     names: &[String],
     complaints: &mut Complaints,
 ) -> Vec<(usize, Input)> {
-    let wanted: Vec<(InputKind, TypeInfo)> = draft
+    let wanted: Vec<Wanted> = draft
         .asset
         .arguments
         .iter()
         .filter_map(|argument| match argument {
-            Argument::Upstream { kind, ty } => Some((*kind, *ty)),
+            Argument::Upstream { kind, ty, of_call } => Some(Wanted {
+                kind: *kind,
+                ty: *ty,
+                of_call: *of_call,
+            }),
             _ => None,
         })
         .collect();
@@ -230,7 +263,7 @@ fn inputs_of(
         return Vec::new();
     }
     let mut inputs = Vec::with_capacity(named.len());
-    for (upstream, (kind, ty)) in named.iter().zip(wanted) {
+    for (upstream, wanted) in named.iter().zip(wanted) {
         let Some(index) = by_key.get(upstream.name.as_str()).copied() else {
             // A name that was refused on its own already is not complained of twice.
             if !names.contains(&upstream.name) {
@@ -239,12 +272,12 @@ fn inputs_of(
             }
             continue;
         };
-        match mapping_for(draft, &drafts[index], upstream, kind, ty) {
+        match mapping_for(draft, &drafts[index], upstream, &wanted) {
             Ok(mapping) => inputs.push((
                 index,
                 Input {
                     upstream: node_ix(index),
-                    kind,
+                    kind: wanted.kind,
                     mapping,
                 },
             )),
@@ -254,7 +287,8 @@ fn inputs_of(
     inputs
 }
 
-fn mapping_for(down: &Draft, up: &Draft, upstream: &Upstream, kind: InputKind, ty: TypeInfo) -> Result<Mapping, Error> {
+fn mapping_for(down: &Draft, up: &Draft, upstream: &Upstream, wanted: &Wanted) -> Result<Mapping, Error> {
+    let Wanted { kind, ty, of_call } = *wanted;
     let (name, made) = (&upstream.name, up.output);
     if ty != made {
         let (wanted, made) = (ty.name(), made.name());
@@ -274,6 +308,14 @@ fn mapping_for(down: &Draft, up: &Draft, upstream: &Upstream, kind: InputKind, t
     if down.key == up.key {
         check_own_input(down, &bound, kind)?;
     }
+    if of_call && bound.kind() != EdgeShape::Broadcast {
+        return Err(Error::new(
+            ErrorKind::TypeMismatch,
+            format!("it is called for many partitions, which do not all read the same of {name:?}"),
+        )
+        .code("input_of_call")
+        .fix("take it as `Batch<…>`, which has what each partition reads"));
+    }
     let reads_many = || (0..PARTITIONS_ASKED).any(|partition| bound.upstream_of_one(partition).len() > 1);
     if kind != InputKind::Stream && reads_many() {
         return Err(Error::new(
@@ -284,6 +326,13 @@ fn mapping_for(down: &Draft, up: &Draft, upstream: &Upstream, kind: InputKind, t
         .fix("take it as `PartitionStream<T>`, or give the partition mapping"));
     }
     Ok(mapping)
+}
+
+/// What an argument takes.
+struct Wanted {
+    kind: InputKind,
+    ty: TypeInfo,
+    of_call: bool,
 }
 
 /// Refuses an asset that reads itself otherwise than by partitions that come before.
@@ -303,6 +352,14 @@ fn check_own_input(draft: &Draft, bound: &BoundMapping, kind: InputKind) -> Resu
         )
         .code("asset_reads_itself")
         .fix("give a mapping that reads earlier partitions only: Mapping::Offset(-1), Mapping::Preceding(7)"));
+    }
+    if draft.asset.batch.is_some() {
+        return Err(Error::new(
+            ErrorKind::Invalid,
+            "its partitions are made from earlier ones, so they cannot be made in one call",
+        )
+        .code("batch_reads_itself")
+        .fix("end the definition with `.run(…)`, without a batch: one partition a call"));
     }
     if kind == InputKind::Value {
         return Err(Error::new(

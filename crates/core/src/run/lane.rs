@@ -1,10 +1,11 @@
 //! One planned asset while its run goes on: its steps, its inputs, and whom it wakes.
 
-use std::collections::{BTreeMap, HashMap};
+use std::collections::{BTreeMap, BTreeSet, HashMap};
 use std::sync::Arc;
 
 use jiff::Timestamp;
 
+use super::batch::Batch;
 use super::edge::Edge;
 use super::state::StepState;
 use super::steps::StepSets;
@@ -39,6 +40,12 @@ pub(super) struct Lane {
     /// Blocked steps whose next attempt is not due; nothing but time releases them.
     pub(super) resting: PartitionSet,
     pub(super) suspects: Suspects,
+    /// How many partitions its function is called for at once, if it is one that is called for many.
+    pub(super) batch: Option<Batch>,
+    /// The lanes whose steps may come to release steps of this one. Kept only where there is a batch to fill.
+    pub(super) feeders: Vec<usize>,
+    /// Steps that were in a call that failed as a whole, by how often.
+    pub(super) blurred: Suspects,
 }
 
 impl Lane {
@@ -84,7 +91,8 @@ impl Lane {
     }
 
     /// When the attempt after `attempt`, which failed at `at`, is due; `None` when none follows. The same for the same
-    /// failure, whenever it is asked.
+    /// failure, whenever it is asked; and the same for all partitions that failed together, where they are called for
+    /// together.
     pub(super) fn next_due(
         &self,
         run: RunId,
@@ -93,7 +101,8 @@ impl Lane {
         error: &ErrorRecord,
         at: Timestamp,
     ) -> Option<Timestamp> {
-        let draw = jitter(run, self.plan.id, partition, attempt);
+        let drawn_for = if self.batch.is_some() { 0 } else { partition };
+        let draw = jitter(run, self.plan.id, drawn_for, attempt);
         match self.retry.after(attempt, error.kind, error.class, draw) {
             NextAttempt::Never => None,
             NextAttempt::After(wait) => Some(at.checked_add(wait).unwrap_or(Timestamp::MAX)),
@@ -153,6 +162,12 @@ pub(super) fn lanes(plan: &RunPlan, graph: &AssetGraph, ids: &[AssetId]) -> Resu
             });
         }
         place.insert(ix, number);
+        let batch = node.batch().map(Batch::new);
+        let feeders = if batch.is_some() {
+            feeders(&edges, &lanes)
+        } else {
+            Vec::new()
+        };
         lanes.push(Lane {
             steps: StepSets::blocked(planned.steps.clone()),
             edges,
@@ -166,10 +181,26 @@ pub(super) fn lanes(plan: &RunPlan, graph: &AssetGraph, ids: &[AssetId]) -> Resu
             attempts: BTreeMap::new(),
             resting: PartitionSet::new(),
             suspects: Suspects::default(),
+            batch,
+            feeders,
+            blurred: Suspects::default(),
             plan: Arc::clone(planned),
         });
     }
     Ok(lanes)
+}
+
+/// The lanes that `edges` read, and those that these read, and so on.
+fn feeders(edges: &[Edge], lanes: &[Lane]) -> Vec<usize> {
+    let mut found = BTreeSet::new();
+    let mut open: Vec<usize> = edges.iter().filter_map(|edge| edge.lane).collect();
+    while let Some(number) = open.pop() {
+        // A lane that reads itself stands after those that were set up.
+        if number < lanes.len() && found.insert(number) {
+            open.extend(lanes[number].edges.iter().filter_map(|edge| edge.lane));
+        }
+    }
+    found.into_iter().collect()
 }
 
 /// The readers of `ix`, planned or not, with the mapping by which a change reaches them.

@@ -18,6 +18,7 @@ use crate::store::{Record, StepFailure};
 use crate::{AssetId, Error, ErrorKind, ErrorRecord, Fence, Incarnation, Result, RunId, Version};
 
 mod bury;
+mod call;
 mod claim;
 mod left;
 mod settle;
@@ -54,6 +55,15 @@ pub enum RunEvent {
         fence: Fence,
         /// The step and the error that it gets.
         step: StepEnded,
+    },
+    /// A call for all that is left of a chunk failed as a whole, and its worker is done with the chunk.
+    CallFailed {
+        /// The chunk.
+        chunk: ChunkId,
+        /// The fence that its worker holds.
+        fence: Fence,
+        /// Why.
+        error: ErrorRecord,
     },
     /// A worker died with its chunk.
     WorkerDied {
@@ -173,7 +183,7 @@ impl RunMachine {
 
     /// True when steps of a planned asset may start, as far as this run goes.
     pub fn has_ready(&self, lane: usize) -> bool {
-        self.ready.contains(&lane)
+        self.ready.contains(&lane) && self.has_startable(lane)
     }
 
     /// Says of which planned assets nothing may start, until this is said anew.
@@ -213,6 +223,7 @@ impl RunMachine {
                 is_over,
             } => self.settle(chunk, fence, ended, is_over, now),
             RunEvent::Overdue { chunk, fence, step } => self.settle(chunk, fence, vec![step], true, now),
+            RunEvent::CallFailed { chunk, fence, error } => self.call_failed(chunk, fence, &error, now),
             RunEvent::WorkerDied { chunk, fence } => self.bury(chunk, fence, now),
             RunEvent::RetriesDue => self.retry(now),
             RunEvent::PauseAsked => self.turn_to(RunState::Paused, now),

@@ -11,13 +11,16 @@ use crate::partition::PartitionSet;
 pub(super) enum Care {
     /// Together with others.
     None,
-    /// By itself, its claim on disk first: the process died once while it, or a neighbour, ran.
+    /// By itself, or in a small call, its claim on disk first: the process died once while it, or a neighbour, ran.
     ByItself,
     /// By itself while nothing else runs: if the process dies again, it was this one.
     Alone,
 }
 
 impl Care {
+    /// All of them, the least first.
+    pub(super) const ALL: [Self; 3] = [Self::None, Self::ByItself, Self::Alone];
+
     pub(super) fn after(crashes: u32) -> Self {
         match crashes {
             0 => Self::None,

@@ -57,7 +57,7 @@ impl AssetStatus {
     }
 }
 
-/// Versions of partitions, as one set per version.
+/// Versions of partitions, as one set per version, in order of version.
 #[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Versions(Vec<(Version, PartitionSet)>);
 
@@ -67,9 +67,9 @@ impl Versions {
         if partitions.is_empty() {
             return;
         }
-        match self.0.iter_mut().find(|(known, _)| *known == version) {
-            Some((_, set)) => set.union_with(&partitions),
-            None => self.0.push((version, partitions)),
+        match self.0.binary_search_by_key(&version, |(known, _)| *known) {
+            Ok(place) => self.0[place].1.union_with(&partitions),
+            Err(place) => self.0.insert(place, (version, partitions)),
         }
     }
 

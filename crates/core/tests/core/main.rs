@@ -1,5 +1,6 @@
 //! The pure core, entered by its public interface alone.
 
+mod batches;
 mod golden;
 mod pipeline;
 mod planner;

@@ -3,7 +3,10 @@
 use std::time::Duration;
 
 use flowstone::Result;
-use flowstone::asset::{Asset, AssetContext, Body, Config, In, Outcome, PartitionStream, Res, Retry, Upstream};
+use flowstone::asset::{
+    Asset, AssetContext, Batch, BatchContext, BatchOutcome, Body, Config, In, Outcome, PartitionStream, Res, Retry,
+    Upstream,
+};
 use flowstone::graph::Node;
 use flowstone::partition::{Daily, Mapping, Monthly};
 use flowstone::pipeline::Pipeline;
@@ -67,8 +70,24 @@ async fn bonus() -> u64 {
     1
 }
 
+#[asset(partitions = Daily::from("2013-01-01"), batch = 50, code_version = "")]
+async fn clean(ctx: BatchContext, raw_rows: Batch<Option<Vec<Row>>>, bonus: u64) -> Result<BatchOutcome<u64>> {
+    let _ = (ctx, bonus);
+    Ok(raw_rows
+        .into_iter()
+        .map(|(day, rows)| (day, rows.map_or(0, |rows| rows.len() as u64)))
+        .collect())
+}
+
+#[asset(partitions = Daily::from("2013-01-01"), batch = BATCH, code_version = "")]
+fn cleaner(clean: Batch<u64>) -> BatchOutcome<u64> {
+    clean.into_iter().collect()
+}
+
+const BATCH: u64 = 7;
+
 fn by_macro() -> Vec<Asset> {
-    assets![raw_rows, monthly, last_month, bonus]
+    assets![raw_rows, monthly, last_month, bonus, clean, cleaner]
 }
 
 fn by_builder() -> Vec<Asset> {
@@ -103,6 +122,22 @@ fn by_builder() -> Vec<Asset> {
             .upstream(Upstream::new("monthly rows").mapping(Mapping::Last))
             .run_blocking(|In(monthly): In<u64>| last_month(monthly)),
         Asset::new("bonus").run(bonus),
+        Asset::new("clean")
+            .partitions(Daily::from("2013-01-01"))
+            .code_version("")
+            .upstream("raw_rows")
+            .upstream("bonus")
+            .run_batch(
+                50,
+                |ctx: BatchContext, raw_rows: Batch<Option<In<Vec<Row>>>>, In(bonus): In<u64>| {
+                    clean(ctx, raw_rows.map(|rows| rows.map(|In(rows)| rows)), bonus)
+                },
+            ),
+        Asset::new("cleaner")
+            .partitions(Daily::from("2013-01-01"))
+            .code_version("")
+            .upstream("clean")
+            .run_batch_blocking(7, |clean: Batch<In<u64>>| cleaner(clean.map(|In(clean)| clean))),
     ]
 }
 
@@ -119,6 +154,8 @@ fn told(node: &Node) -> String {
     let body = match node.body() {
         Body::Async(_) => "async",
         Body::Blocking(_) => "blocking",
+        Body::AsyncBatch(_) => "async batch",
+        Body::BlockingBatch(_) => "blocking batch",
     };
     let config = |section: &str| {
         node.check_config(&section.parse().unwrap())
@@ -133,7 +170,7 @@ fn told(node: &Node) -> String {
             node.key(),
             node.space(),
             node.inputs(),
-            body,
+            (body, node.batch()),
             node.output(),
             shown,
             retry,
@@ -146,7 +183,7 @@ fn told(node: &Node) -> String {
 fn the_macro_says_what_the_builder_says() {
     let (written, built) = (pipeline(by_macro()), pipeline(by_builder()));
 
-    assert_eq!(written.graph().len(), 4);
+    assert_eq!(written.graph().len(), 6);
     for ((_, written), (_, built)) in written.graph().nodes().zip(built.graph().nodes()) {
         assert_eq!(told(written), told(built));
     }

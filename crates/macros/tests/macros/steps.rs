@@ -124,6 +124,7 @@ fn run(asset: &str) -> Result<Outcome<Value>> {
     match pipeline.graph().node(node).body() {
         Body::Async(body) => body(step).now_or_never().expect("nothing waits"),
         Body::Blocking(body) => body(step).now_or_never().expect("nothing waits")?(),
+        Body::AsyncBatch(_) | Body::BlockingBatch(_) => panic!("none of these assets takes batches"),
     }
 }
 

@@ -1,5 +1,6 @@
 //! The engine through its public face: what somebody who runs pipelines can count on.
 
+mod batching;
 mod cancelling;
 mod deadlines;
 mod doctored;

@@ -11,13 +11,18 @@ use super::world::World;
 use crate::Draw;
 use crate::sketch::{Key, Reading, Sketch};
 
-/// How one attempt at a step goes.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+/// How one attempt at a step goes. What comes later decides how a call goes.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
 pub(super) enum Fate {
     Make,
     Skip,
     FailForNow,
     FailForGood,
+    /// As the two before; a call for many partitions fails as a whole, and does not say because of which.
+    SpoilForNow,
+    SpoilForGood,
+    /// It was in a call for many that failed as a whole.
+    Blurred,
     /// It never comes back; its worker is given up.
     Overdue,
     /// Its worker is asked to end, and passes that on.
@@ -26,12 +31,33 @@ pub(super) enum Fate {
     KillsProcess,
 }
 
+impl Fate {
+    /// True for what ends a call for many partitions as a whole, or the work of a whole chunk.
+    pub(super) fn is_of_all(self, is_call: bool) -> bool {
+        match self {
+            Self::Make | Self::Skip | Self::FailForNow | Self::FailForGood | Self::Blurred => false,
+            Self::SpoilForNow | Self::SpoilForGood => is_call,
+            Self::Overdue | Self::Drained | Self::KillsWorker | Self::KillsProcess => true,
+        }
+    }
+
+    /// True for what is told as an error of the step or the call.
+    pub(super) fn is_failure(self) -> bool {
+        matches!(
+            self,
+            Self::FailForNow | Self::FailForGood | Self::SpoilForNow | Self::SpoilForGood | Self::Overdue
+        )
+    }
+}
+
 /// How often things go wrong, each in a thousand.
 #[derive(Debug, Clone)]
 pub(super) struct Weather {
     pub(super) skip: u64,
     pub(super) fail_for_now: u64,
     pub(super) fail_for_good: u64,
+    pub(super) spoil_for_now: u64,
+    pub(super) spoil_for_good: u64,
     pub(super) overdue: u64,
     pub(super) drained: u64,
     pub(super) worker_dies: u64,
@@ -122,6 +148,8 @@ impl Case {
             (Fate::Skip, weather.skip),
             (Fate::FailForNow, weather.fail_for_now),
             (Fate::FailForGood, weather.fail_for_good),
+            (Fate::SpoilForNow, weather.spoil_for_now),
+            (Fate::SpoilForGood, weather.spoil_for_good),
             (Fate::Overdue, weather.overdue),
             (Fate::Drained, weather.drained),
             (Fate::KillsWorker, weather.worker_dies),
@@ -137,7 +165,7 @@ impl Case {
 
 impl Weather {
     /// How many kinds of bad weather there are.
-    pub(super) const KINDS: usize = 9;
+    pub(super) const KINDS: usize = 11;
 
     /// Lets one kind of bad weather pass.
     pub(super) fn clear(&mut self, kind: usize) {
@@ -150,6 +178,8 @@ impl Weather {
             5 => self.worker_dies = 0,
             6 => self.news = 0,
             7 => self.redrive = 0,
+            8 => self.spoil_for_now = 0,
+            9 => self.spoil_for_good = 0,
             _ => self.poison.clear(),
         }
     }
@@ -166,6 +196,7 @@ impl Weather {
         let (overdue, drained, worker_dies) = (some(300, 100), some(300, 100), some(300, 100));
         let news = some(800, 1000);
         let redrive = some(800, 1000);
+        let (spoil_for_now, spoil_for_good) = (some(300, 100), some(300, 100));
         let mut poison = BTreeSet::new();
         if draw.chance(250) {
             for _ in 0..1 + draw.below(2) {
@@ -180,6 +211,8 @@ impl Weather {
             skip,
             fail_for_now,
             fail_for_good,
+            spoil_for_now,
+            spoil_for_good,
             overdue,
             drained,
             worker_dies,

@@ -77,6 +77,14 @@ impl Driver<'_> {
         );
         hold!(P9, self.fences.insert(work.fence), "two claims have {:?}", work.fence);
         let asset = self.asset_of(work.id.lane);
+        if let Some(batch) = self.case.sketch.assets[asset].batch {
+            hold!(
+                Sound,
+                work.steps.len() <= batch,
+                "a call for {} partitions, at most {batch} were wanted",
+                work.steps.len()
+            );
+        }
         for partition in work.steps.iter() {
             let key = (asset, partition);
             hold!(
@@ -316,8 +324,10 @@ impl Driver<'_> {
         let key = (asset, failure.partition);
         let is_last = failure.attempt >= self.case.sketch.assets[asset].attempts_max;
         let should_be = match self.fates.get(&(key, failure.attempt)) {
-            Some(Fate::FailForGood) => true,
-            Some(Fate::FailForNow | Fate::Overdue) => is_last,
+            Some(Fate::FailForGood | Fate::SpoilForGood) => true,
+            Some(Fate::FailForNow | Fate::SpoilForNow | Fate::Overdue) => is_last,
+            // Nobody knows that it was to blame.
+            Some(Fate::Blurred) => false,
             _ => failure.is_final,
         };
         hold_eq!(

@@ -51,7 +51,7 @@ impl Driver<'_> {
         self.queued = self.flushed;
         self.note_deaths();
         let workers = self.workers.iter().flatten();
-        let under_way = workers.filter_map(|worker| worker.current.as_ref());
+        let under_way = workers.flat_map(|worker| &worker.current);
         self.shelf.crash(under_way.map(|attempt| attempt.address.as_str()));
         self.workers.iter_mut().for_each(|worker| *worker = None);
         (self.wake, self.has_ended, self.dies_in) = (None, false, None);

@@ -302,11 +302,11 @@ impl<'a> Driver<'a> {
         let holds_back = self.machine.state() == RunState::Paused;
         for (number, worker) in self.workers.iter().enumerate() {
             let Some(worker) = worker else { continue };
-            match worker.current {
-                Some(_) => acts.extend([Act::End(number); 3]),
+            match worker.current[..] {
+                [_, ..] => acts.extend([Act::End(number); 3]),
                 // A paused run takes back what was not begun.
-                None if worker.left.is_empty() || holds_back => acts.push(Act::Report(number)),
-                None => {
+                [] if worker.left.is_empty() || holds_back => acts.push(Act::Report(number)),
+                [] => {
                     if worker.starts_after <= self.flushed {
                         acts.extend([Act::Begin(number); 3]);
                     }
@@ -453,6 +453,7 @@ impl<'a> Driver<'a> {
             RunEvent::StepsEnded { is_over: false, .. } => {}
             RunEvent::StepsEnded { chunk, .. }
             | RunEvent::Overdue { chunk, .. }
+            | RunEvent::CallFailed { chunk, .. }
             | RunEvent::WorkerDied { chunk, .. } => self.pools.give_back(*chunk),
             _ => {}
         }

@@ -11,7 +11,10 @@ impl Driver<'_> {
     pub(super) fn keep_late(&mut self, event: RunEvent) {
         let is_of_a_chunk = matches!(
             event,
-            RunEvent::StepsEnded { .. } | RunEvent::Overdue { .. } | RunEvent::WorkerDied { .. }
+            RunEvent::StepsEnded { .. }
+                | RunEvent::Overdue { .. }
+                | RunEvent::CallFailed { .. }
+                | RunEvent::WorkerDied { .. }
         );
         if is_of_a_chunk && self.late.len() < 8 {
             self.late.push(event);

@@ -73,11 +73,13 @@ pub enum Planted {
     PoolLimitIgnored,
     /// A worker that dies keeps the slots of its chunk.
     SlotOutlivesHolder,
+    /// A call that failed as a whole is taken for a failure of each of its partitions.
+    CallBlamedOnAll,
 }
 
 impl Planted {
     /// All that can be planted now.
-    pub const ALL: [Self; 30] = [
+    pub const ALL: [Self; 31] = [
         Self::AttemptCountedAsFailure,
         Self::CompletedTwice,
         Self::LostRetryCountedAsSuccess,
@@ -108,6 +110,7 @@ impl Planted {
         Self::RedriveTakesWhatWentStale,
         Self::PoolLimitIgnored,
         Self::SlotOutlivesHolder,
+        Self::CallBlamedOnAll,
     ];
 
     /// Bugs that wait for the feature that they would be in: the bug and the feature.

@@ -1,26 +1,36 @@
-//! What workers do with their chunks: begin a step, end it as its fate wants, report, die.
+//! What workers do with their chunks: begin a step or a call, end it as its fate wants, report, die.
 
 use std::time::Duration;
 
 use flowstone_core::partition::PartitionSet;
-use flowstone_core::run::{RunEvent, RunState, StepEnd};
+use flowstone_core::run::{ChunkWork, RunEvent, RunState, StepEnd, StepEnded};
 
 use super::broken::{hold, hold_eq};
 use super::case::Fate;
 use super::driver::Driver;
 use super::planted::Planted;
-use super::worker::Attempt;
+use super::worker::{Attempt, Worker};
 
 impl Driver<'_> {
+    /// Begins a step, or all that are left where they are called for together.
     pub(super) fn begin(&mut self, number: usize) {
         let worker = self.workers[number]
             .as_mut()
             .expect("only offered to workers with a chunk");
-        let partition = worker
-            .left
-            .split_off_first(1)
-            .min()
-            .expect("only offered with steps left");
+        let (lane, left) = (worker.work.id.lane, worker.left.len());
+        let count = if self.is_call(lane) { left } else { 1 };
+        let worker = self.workers[number].as_mut().expect("the same worker");
+        for partition in worker.left.split_off_first(count).iter() {
+            self.begin_one(number, partition);
+        }
+    }
+
+    fn is_call(&self, lane: usize) -> bool {
+        self.case.sketch.assets[self.asset_of(lane)].batch.is_some()
+    }
+
+    fn begin_one(&mut self, number: usize, partition: u64) {
+        let worker = self.workers[number].as_ref().expect("it has a chunk");
         let (lane, fence, attempt) = (worker.work.id.lane, worker.work.fence.0, worker.work.attempt(partition));
         let key = (self.case.place_of(self.plan.assets[lane].id), partition);
         hold_eq!(
@@ -46,7 +56,7 @@ impl Driver<'_> {
             "{key:?} is written where something lies: {address}"
         );
         let worker = self.workers[number].as_mut().expect("the same worker");
-        worker.current = Some(Attempt {
+        worker.current.push(Attempt {
             address,
             partition,
             number: attempt,
@@ -62,36 +72,54 @@ impl Driver<'_> {
         let worker = self.workers[number]
             .as_mut()
             .expect("only offered to workers with a chunk");
-        let attempt = worker.current.take().expect("only offered while something runs");
-        let key = (
-            self.case.place_of(self.plan.assets[worker.work.id.lane].id),
-            attempt.partition,
-        );
-        self.fates.insert((key, attempt.number), attempt.fate);
-        match attempt.fate {
-            Fate::KillsProcess => {
-                worker.current = Some(attempt);
+        let lane = worker.work.id.lane;
+        let attempts = std::mem::take(&mut worker.current);
+        let is_call = self.is_call(lane);
+        let whole = attempts.iter().map(|attempt| attempt.fate);
+        let whole = whole.filter(|fate| fate.is_of_all(is_call)).max();
+        let is_blurred = is_call && attempts.len() > 1 && whole.is_some_and(Fate::is_failure);
+        for attempt in &attempts {
+            let fate = if is_blurred { Fate::Blurred } else { attempt.fate };
+            let key = (self.asset_of(lane), attempt.partition);
+            self.fates.insert((key, attempt.number), fate);
+        }
+        match whole {
+            None => self.note_ends(number, &attempts),
+            Some(Fate::Drained) => {
+                if !is_call {
+                    self.note_ends(number, &attempts);
+                }
+                self.report(number);
+            }
+            Some(Fate::KillsProcess) => {
+                self.worker(number).current = attempts;
                 self.poisonings += 1;
                 self.crash("poison");
             }
-            Fate::KillsWorker | Fate::Overdue => {
-                worker.current = Some(attempt.clone());
-                if self.draw.chance(500) {
+            Some(fate) => {
+                let first = attempts.iter().find(|attempt| attempt.fate == fate).cloned();
+                if !is_call && self.draw.chance(500) {
+                    self.worker(number).current.clone_from(&attempts);
                     self.report(number);
                 }
-                self.lose_worker(number, &attempt);
+                self.lose_worker(number, &first.expect("its fate is one of theirs"));
             }
-            _ => {
-                worker.ended.push(attempt.end(self.now));
-                if attempt.fate == Fate::Make {
-                    if self.doctor.has(Planted::HeadMovedBeforeDataVerified) {
-                        self.shelf.promise(&attempt.address, attempt.content);
-                    } else {
-                        self.shelf.write(&attempt.address, attempt.content);
-                    }
-                }
-                if attempt.fate == Fate::Drained {
-                    self.report(number);
+        }
+    }
+
+    fn worker(&mut self, number: usize) -> &mut Worker {
+        self.workers[number].as_mut().expect("it has a chunk")
+    }
+
+    fn note_ends(&mut self, number: usize, attempts: &[Attempt]) {
+        for attempt in attempts {
+            let end = attempt.end(self.now);
+            self.worker(number).ended.push(end);
+            if attempt.fate == Fate::Make {
+                if self.doctor.has(Planted::HeadMovedBeforeDataVerified) {
+                    self.shelf.promise(&attempt.address, attempt.content);
+                } else {
+                    self.shelf.write(&attempt.address, attempt.content);
                 }
             }
         }
@@ -104,7 +132,7 @@ impl Driver<'_> {
             .expect("only offered to workers with a chunk");
         let is_drained = worker.ended.last().is_some_and(|step| step.end == StepEnd::Cancelled);
         let is_paused = self.machine.state() == RunState::Paused;
-        let is_done = worker.current.is_none() && (worker.left.is_empty() || is_paused);
+        let is_done = worker.current.is_empty() && (worker.left.is_empty() || is_paused);
         let count = if is_done || is_drained {
             worker.ended.len()
         } else {
@@ -145,11 +173,12 @@ impl Driver<'_> {
             return;
         };
         let (chunk, fence) = (worker.work.id, worker.work.fence);
-        let event = if attempt.fate == Fate::Overdue {
-            RunEvent::Overdue {
-                chunk,
-                fence,
-                step: attempt.end(self.now),
+        let event = if attempt.fate.is_failure() {
+            let step = attempt.end(self.now);
+            match step.end {
+                StepEnd::Failed(_) if self.doctor.has(Planted::CallBlamedOnAll) => self.blame_all(&worker.work, &step),
+                StepEnd::Failed(error) if self.is_call(chunk.lane) => RunEvent::CallFailed { chunk, fence, error },
+                _ => RunEvent::Overdue { chunk, fence, step },
             }
         } else {
             let alone = worker.work.steps.len() == 1;
@@ -164,17 +193,35 @@ impl Driver<'_> {
         self.post.push(event);
     }
 
+    /// A call that failed as a whole, told as if each of its partitions had.
+    fn blame_all(&self, work: &ChunkWork, one: &StepEnded) -> RunEvent {
+        let blamed = work.steps.iter().map(|partition| StepEnded {
+            partition,
+            attempt: work.attempt(partition),
+            ..one.clone()
+        });
+        let is_call = self.is_call(work.id.lane);
+        RunEvent::StepsEnded {
+            chunk: work.id,
+            fence: work.fence,
+            ended: blamed
+                .filter(|step| is_call || step.partition == one.partition)
+                .collect(),
+            is_over: true,
+        }
+    }
+
     /// What runs is asked to end: some do, some end as they would have, none begins another step.
     pub(super) fn stop_all(&mut self) {
         self.wake = None;
         for worker in self.workers.iter_mut().flatten() {
             worker.left = PartitionSet::new();
-            let may_stop = worker
-                .current
-                .as_mut()
-                .filter(|attempt| attempt.fate != Fate::KillsProcess);
-            if let Some(attempt) = may_stop.filter(|_| self.draw.chance(500)) {
-                attempt.fate = Fate::Drained;
+            let may_stop = worker.current.iter().all(|attempt| attempt.fate != Fate::KillsProcess);
+            if may_stop && !worker.current.is_empty() && self.draw.chance(500) {
+                worker
+                    .current
+                    .iter_mut()
+                    .for_each(|attempt| attempt.fate = Fate::Drained);
             }
         }
     }

@@ -1,4 +1,5 @@
-//! A worker as the run sees it: it has a chunk, tries its steps one after the other and reports how they ended.
+//! A worker as the run sees it: it has a chunk, tries its steps one after the other, or all of them in one call, and
+//! reports how they ended.
 
 use std::time::Duration;
 
@@ -24,7 +25,8 @@ pub(super) struct Worker {
     pub(super) left: PartitionSet,
     /// Steps that the run has not heard of.
     pub(super) unreported: PartitionSet,
-    pub(super) current: Option<Attempt>,
+    /// What goes on: one step, or all those of a call.
+    pub(super) current: Vec<Attempt>,
     /// Ended, not reported.
     pub(super) ended: Vec<StepEnded>,
 }
@@ -50,7 +52,7 @@ impl Worker {
             starts_after,
             left,
             unreported,
-            current: None,
+            current: Vec::new(),
             ended: Vec::new(),
         }
     }
@@ -79,13 +81,16 @@ impl Attempt {
                 is_same: self.is_same,
             },
             Fate::Skip => StepEnd::Skipped,
-            Fate::FailForNow if self.partition.is_multiple_of(2) => {
+            Fate::FailForNow | Fate::SpoilForNow if self.partition.is_multiple_of(2) => {
                 StepEnd::Failed(Error::transient("not now").to_record())
             }
-            Fate::FailForNow => StepEnd::Failed(Error::rate_limited("not now", RATE_LIMIT).to_record()),
-            Fate::FailForGood => StepEnd::Failed(Error::permanent("never").to_record()),
+            Fate::FailForNow | Fate::SpoilForNow => {
+                StepEnd::Failed(Error::rate_limited("not now", RATE_LIMIT).to_record())
+            }
+            Fate::FailForGood | Fate::SpoilForGood => StepEnd::Failed(Error::permanent("never").to_record()),
             Fate::Overdue => StepEnd::Failed(Error::new(ErrorKind::TimedOut, "too late").to_record()),
             Fate::Drained => StepEnd::Cancelled,
+            Fate::Blurred => panic!("what a call came to is told of the call"),
             Fate::KillsWorker | Fate::KillsProcess => panic!("nobody is left to report"),
         };
         StepEnded {
