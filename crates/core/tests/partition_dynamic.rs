@@ -73,6 +73,14 @@ proptest! {
         let space = DynamicSpace::new("any").unwrap();
         space.learn((0..).zip(&keys).map(|(index, key)| row(index, key.clone(), None))).unwrap();
         let space = PartitionSpace::Dynamic(space);
+        let written = keys.iter().flat_map(PartitionKey::encode).collect::<Vec<_>>();
+        let mut rest = &written[..];
+        for key in &keys {
+            let (read, others) = PartitionKey::decode_first(rest).unwrap();
+            prop_assert_eq!(&read, key);
+            rest = others;
+        }
+        prop_assert!(rest.is_empty());
 
         for (index, key) in (0..).zip(&keys) {
             prop_assert_eq!(&space.key_of(index).unwrap(), key);
@@ -264,4 +272,31 @@ fn a_space_is_stored_by_the_name_of_its_set() {
     assert!(!text.contains("ann"), "{text}");
     assert_eq!(read, space);
     assert_eq!(read.dynamic_sets()[0].len(), 0, "its keys are the store's business");
+}
+
+#[test]
+fn a_table_may_name_keys_that_are_added_later() {
+    let set = names();
+    let (up, unit) = (
+        PartitionSpace::Dynamic(set.clone()),
+        Partitions::unit().build().unwrap(),
+    );
+    let pairs = ["fay", "ann", "bob"].map(|name| (PartitionKey::Unit, name.into()));
+    let table = Mapping::Table(pairs.to_vec());
+    let read = |up: &PartitionSpace| {
+        let bound = BoundMapping::new(&table, &unit, up, now()).unwrap();
+        bound.upstream_of_one(0)
+    };
+
+    assert!(
+        BoundMapping::at_capacity(
+            &table,
+            &unit,
+            &PartitionSpace::Dynamic(DynamicSpace::new("names").unwrap())
+        )
+        .is_ok()
+    );
+    assert_eq!(read(&up), of([0, 1]), "a retired partition is read where it is named");
+    set.learn([row(5, "fay", None)]).unwrap();
+    assert_eq!(read(&up), of([0, 1, 5]));
 }

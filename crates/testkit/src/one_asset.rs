@@ -88,6 +88,22 @@ impl<'a> OneAsset<'a> {
     }
 
     /// The keys that a dynamic set has. What the function adds or retires is answered, and forgotten.
+    ///
+    /// ```
+    /// # use flowstone_core::asset::{Asset, AssetContext};
+    /// # use flowstone_core::partition::Partitions;
+    /// # use flowstone_core::pipeline::Pipeline;
+    /// # use flowstone_testkit::OneAsset;
+    /// # flowstone_testkit::run(async {
+    /// let orders = Asset::new("orders")
+    ///     .partitions(Partitions::dynamic("customers"))
+    ///     .run(|context: AssetContext| async move { context.add_partitions("customers", ["ann", "jo"]).await });
+    /// let pipeline = Pipeline::builder("shop").asset(orders).build().unwrap();
+    ///
+    /// let made = OneAsset::of(&pipeline, "orders").dynamic("customers", ["ann"]).partition("ann");
+    /// assert_eq!(made.make::<Vec<u64>>().await.unwrap(), Some(vec![0, 1]));
+    /// # });
+    /// ```
     #[must_use]
     pub fn dynamic<K: Into<PartitionKey>>(mut self, set: impl Into<String>, keys: impl IntoIterator<Item = K>) -> Self {
         self.sets.insert(set.into(), keys.into_iter().map(Into::into).collect());

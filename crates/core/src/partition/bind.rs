@@ -140,13 +140,23 @@ fn pairs_plan(
     let mut down_to_up: BTreeMap<u64, PartitionSet> = BTreeMap::new();
     let mut up_to_down: BTreeMap<u64, PartitionSet> = BTreeMap::new();
     for (down_key, up_key) in pairs {
-        let (reader, read) = (down.index_of(down_key)?, up.index_of(up_key)?);
+        let (Some(reader), Some(read)) = (place_of(down_key, down)?, place_of(up_key, up)?) else {
+            continue;
+        };
         if reader < len(down) && read < len(up) {
             down_to_up.entry(reader).or_default().insert(read);
             up_to_down.entry(read).or_default().insert(reader);
         }
     }
     Ok(Plan::Pairs { down_to_up, up_to_down })
+}
+
+/// The index of a key. One that a dynamic set does not have may be added later, and nothing reads it until then.
+fn place_of(key: &PartitionKey, space: &PartitionSpace) -> Result<Option<u64>> {
+    match space.index_of(key) {
+        Err(error) if error.kind() == ErrorKind::NotFound && !space.dynamic_sets().is_empty() => Ok(None),
+        found => found.map(Some),
+    }
 }
 
 fn refused(message: impl Into<String>) -> Error {

@@ -13,7 +13,7 @@ use std::sync::{Arc, PoisonError, RwLock, RwLockReadGuard};
 use jiff::Timestamp;
 use serde::{Deserialize, Serialize};
 
-use self::table::KeyTable;
+use self::table::{KeyTable, Place};
 use super::key::PartitionKey;
 use super::set::PartitionSet;
 use super::static_space::{label, similar};
@@ -139,23 +139,22 @@ impl DynamicSpace {
     pub fn learn(&self, rows: impl IntoIterator<Item = DynamicKey>) -> Result<()> {
         let mut known = self.known.write().unwrap_or_else(PoisonError::into_inner);
         for row in rows {
-            let encoded = row.key.encode();
-            let next = known.keys.len();
-            let place = known.keys.find(&encoded).unwrap_or(next);
-            if row.index != place || place >= DYNAMIC_LEN_MAX {
+            let place = match row.index {
+                0..DYNAMIC_LEN_MAX => known.keys.place(&row.key.encode(), row.index),
+                _ => None,
+            };
+            let Some(place) = place else {
                 let message = format!("its key {} does not belong at {}", self.show(&row.key), row.index);
                 return Err(Error::new(ErrorKind::Corrupt, message)
                     .code("partition_set_corrupt")
                     .during("read the partitions of")
                     .about(&self.name));
+            };
+            let is_other_time = known.added.last().is_none_or(|(_, at)| *at != row.added_at);
+            if place == Place::New && is_other_time {
+                known.added.push((row.index, row.added_at));
             }
-            if place == next {
-                known.keys.push(&encoded);
-                if known.added.last().is_none_or(|(_, at)| *at != row.added_at) {
-                    known.added.push((place, row.added_at));
-                }
-            }
-            known.mark(place, row.retired_at);
+            known.mark(row.index, row.retired_at);
         }
         Ok(())
     }

@@ -142,6 +142,15 @@ impl PartitionKey {
         key_binary::decode(bytes)?.checked()
     }
 
+    /// Reads the first of several keys that were written one behind the other, and gives what follows it.
+    ///
+    /// # Errors
+    /// As [`PartitionKey::decode`].
+    pub fn decode_first(bytes: &[u8]) -> Result<(Self, &[u8])> {
+        let (key, rest) = key_binary::decode_first(bytes)?;
+        Ok((key.checked()?, rest))
+    }
+
     /// What sort of key this is, in words, as messages name it.
     pub fn kind_name(&self) -> &'static str {
         match self {

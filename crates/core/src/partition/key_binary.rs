@@ -115,6 +115,14 @@ pub(super) fn decode(bytes: &[u8]) -> Result<PartitionKey> {
         .code("partition_key_too_large")
         .during("decode partition key"));
     }
+    match decode_first(bytes)? {
+        (key, []) => Ok(key),
+        (_, extra) => Err(corrupt(format!("{} bytes follow the key", extra.len()))),
+    }
+}
+
+/// The first key, and what follows it.
+pub(super) fn decode_first(bytes: &[u8]) -> Result<(PartitionKey, &[u8])> {
     let mut reader = Reader { rest: bytes };
     match reader.byte()? {
         VERSION => {}
@@ -126,10 +134,7 @@ pub(super) fn decode(bytes: &[u8]) -> Result<PartitionKey> {
     }
     let tag = reader.byte()?;
     let key = reader.key(tag, 0)?;
-    match reader.rest.len() {
-        0 => Ok(key),
-        extra => Err(corrupt(format!("{extra} bytes follow the key"))),
-    }
+    Ok((key, reader.rest))
 }
 
 struct Reader<'a> {
@@ -191,15 +196,14 @@ impl Reader<'_> {
     fn text(&mut self) -> Result<String> {
         let mut text = Vec::new();
         loop {
-            match self.byte()? {
-                0 => match self.byte()? {
-                    NUL_IN_TEXT => text.push(0),
-                    END => {
-                        return String::from_utf8(text).map_err(|_| corrupt("the text is not UTF-8"));
-                    }
-                    _ => return Err(corrupt("a NUL in the text is not marked")),
-                },
-                byte => text.push(byte),
+            let plain = self.rest.iter().position(|byte| *byte == 0);
+            let (plain, rest) = self.rest.split_at(plain.unwrap_or(self.rest.len()));
+            text.extend_from_slice(plain);
+            self.rest = rest;
+            match self.array()? {
+                [_, NUL_IN_TEXT] => text.push(0),
+                [_, END] => return String::from_utf8(text).map_err(|_| corrupt("the text is not UTF-8")),
+                _ => return Err(corrupt("a NUL in the text is not marked")),
             }
         }
     }

@@ -5,7 +5,10 @@ use std::collections::{BTreeMap, BTreeSet};
 
 use flowstone_core::asset::InputKind;
 use flowstone_core::graph::AssetGraph;
-use flowstone_core::partition::{PartitionKey, PartitionSelector, PartitionSet, PartitionSpace};
+use flowstone_core::partition::{
+    BoundMapping, DynamicKey, DynamicSpace, Mapping, PartitionKey, PartitionSelector, PartitionSet, PartitionSpace,
+    ProductSpace,
+};
 use flowstone_core::plan::{Force, Planner, Reason, RunPlan, RunRequest};
 use flowstone_core::store::{AssetStatus, HeadSet};
 use flowstone_core::{AssetId, AssetKey, CodeVersion, Result, Version};
@@ -41,7 +44,7 @@ struct Case {
 impl Case {
     fn draw(seed: u64) -> Self {
         let mut draw = Draw::seeded(seed);
-        let sketch = Sketch::draw(&mut draw, 12);
+        let sketch = with_dynamic_sets(Sketch::draw(&mut draw, 12), seed);
         let reading = Reading::of(&sketch);
         let pipeline = sketch.build();
         let mut known = BTreeMap::new();
@@ -169,7 +172,9 @@ impl Case {
         {
             let inputs = &self.sketch.assets[asset].inputs;
             for partition in 0..self.reading.lens[asset] {
-                let chosen = self.partitions == PartitionSelector::All || is_of_the_day(node.space(), partition);
+                let is_retired = !node.space().existing_at(now()).unwrap().contains(partition);
+                let is_meant = self.partitions == PartitionSelector::All || is_of_the_day(node.space(), partition);
+                let chosen = is_meant && !is_retired;
                 let upstreams = || {
                     let reads = inputs.iter().zip(&self.reading.upstreams[asset]).enumerate();
                     reads.flat_map(|(number, (input, upstreams))| {
@@ -199,6 +204,54 @@ impl Case {
             }
         }
         Some((steps, pins))
+    }
+}
+
+/// In half of the cases all named partitions become dynamic, with some of them retired.
+fn with_dynamic_sets(mut sketch: Sketch, seed: u64) -> Sketch {
+    let mut draw = Draw::seeded(!seed);
+    if draw.chance(500) {
+        return sketch;
+    }
+    let mut sets: BTreeMap<u64, DynamicSpace> = BTreeMap::new();
+    for asset in &mut sketch.assets {
+        asset.space = dynamic(&asset.space, &mut draw, &mut sets);
+    }
+    let spaces: Vec<PartitionSpace> = sketch.assets.iter().map(|asset| asset.space.clone()).collect();
+    for asset in &mut sketch.assets {
+        // Sets of different names are different, where the start of a list of keys is like the list.
+        asset.inputs.retain(|input| {
+            let (down, up) = (&asset.space, &spaces[input.upstream]);
+            let mapping = input.mapping.clone().map_or_else(|| Mapping::infer(down, up), Ok);
+            mapping.is_ok_and(|mapping| BoundMapping::at_capacity(&mapping, down, up).is_ok())
+        });
+    }
+    sketch
+}
+
+fn dynamic(space: &PartitionSpace, draw: &mut Draw, sets: &mut BTreeMap<u64, DynamicSpace>) -> PartitionSpace {
+    match space {
+        PartitionSpace::Static(space) => {
+            let set = sets.entry(space.len()).or_insert_with(|| {
+                let set = DynamicSpace::new(format!("set of {}", space.len())).unwrap();
+                let keys = (0..).zip(space.keys());
+                let rows = keys.map(|(index, key)| DynamicKey {
+                    index,
+                    key: key.clone(),
+                    added_at: now(),
+                    retired_at: draw.chance(300).then(now),
+                });
+                set.learn(rows).unwrap();
+                set
+            });
+            PartitionSpace::Dynamic(set.clone())
+        }
+        PartitionSpace::Product(product) if !product.dimensions().any(|(_, space)| space.grows()) => {
+            let dimensions = product.dimensions();
+            let dimensions = dimensions.map(|(name, space)| (name, dynamic(space, draw, sets)));
+            PartitionSpace::Product(ProductSpace::new(dimensions).unwrap())
+        }
+        other => other.clone(),
     }
 }
 

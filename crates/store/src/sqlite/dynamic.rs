@@ -7,6 +7,7 @@ use std::collections::{BTreeMap, HashMap};
 
 use flowstone_core::partition::{DYNAMIC_LEN_MAX, DynamicKey, DynamicSpace, PartitionKey};
 use flowstone_core::{Error, ErrorKind, Result};
+use futures::future::join;
 use jiff::Timestamp;
 use sqlx::{Executor, Row, SqliteConnection, SqlitePool};
 
@@ -97,57 +98,59 @@ async fn catch_up(set: &mut KnownSet, readers: &SqlitePool) -> Result<()> {
         })
         .collect();
     set.space.learn(moved)?;
-    loop {
-        let page = page(readers, id, set.space.len()).await?;
-        if page.is_empty() {
-            break;
-        }
-        set.space.learn(page.into_iter().map(|row| DynamicKey {
-            retired_at: retired.get(&row.index).copied(),
-            ..row
-        }))?;
+    let mut keys = page(readers, id, len).await?;
+    while let Some(last) = keys.last() {
+        let rows = page(readers, id, last.index + 1);
+        let learned = async {
+            set.space.learn(keys.into_iter().map(|row| DynamicKey {
+                retired_at: retired.get(&row.index).copied(),
+                ..row
+            }))
+        };
+        // SQLite has a thread of its own: it reads the next page while this one is learned.
+        let (next, learned) = join(rows, learned).await;
+        learned?;
+        keys = next?;
     }
     set.changes = changes;
     Ok(())
 }
 
 /// Keys from the index `first` on, in order; none when there are no more. One row, since a row for each costs many times
-/// what it holds.
+/// what it holds; encoded keys say themselves where they end.
 async fn page(readers: &SqlitePool, id: i64, first: u64) -> Result<Vec<DynamicKey>> {
-    const ASK: &str = "SELECT group_concat(number || ' ' || added_ns || ' ' || hex(key)) FROM dynamic_key
-                       WHERE set_id = ? AND number >= ? AND number < ?";
-    let first = i64::try_from(first).map_err(|error| corrupt("number of a partition", error))?;
-    let asked = sqlx::query_scalar(ASK).bind(id).bind(first).bind(first + PAGE_LEN);
-    let page: Option<String> = asked.fetch_one(readers).await.map_err(sort)?;
-    let mut rows = Vec::new();
-    for row in page.iter().flat_map(|page| page.split(',')) {
-        rows.push(read(row)?);
-    }
-    // The ledger gives them in order, and does not promise to.
-    rows.sort_by_key(|row: &DynamicKey| row.index);
-    Ok(rows)
-}
-
-fn read(row: &str) -> Result<DynamicKey> {
-    let bad = || corrupt("partition", format!("{row:?} is none"));
-    let mut words = row.split(' ');
-    let (Some(index), Some(added), Some(key), None) = (words.next(), words.next(), words.next(), words.next()) else {
-        return Err(bad());
+    const ASK: &str =
+        "SELECT CAST(group_concat(key, '') AS BLOB), group_concat(added_ns, ' '), min(number), max(number)
+        FROM (SELECT number, key, added_ns FROM dynamic_key
+              WHERE set_id = ? AND number >= ? AND number < ? ORDER BY number)";
+    let from = i64::try_from(first).map_err(|error| corrupt("number of a partition", error))?;
+    let asked = sqlx::query(ASK).bind(id).bind(from).bind(from.saturating_add(PAGE_LEN));
+    let page = asked.fetch_one(readers).await.map_err(sort)?;
+    let Some(mut keys) = page.try_get::<Option<&[u8]>, _>(0).map_err(sort)? else {
+        return Ok(Vec::new());
     };
-    let mut bytes = Vec::with_capacity(key.len() / 2);
-    for pair in key.as_bytes().chunks(2) {
-        let digit = |at: usize| pair.get(at).and_then(|digit| char::from(*digit).to_digit(16));
-        let (Some(high), Some(low)) = (digit(0), digit(1)) else {
-            return Err(bad());
-        };
-        bytes.push((high << 4 | low) as u8);
+    let added: &str = page.try_get(1).map_err(sort)?;
+    let mut rows = Vec::new();
+    for (index, added) in (first..).zip(added.split(' ')) {
+        let (key, rest) = PartitionKey::decode_first(keys)?;
+        keys = rest;
+        let added = added.parse().map_err(|error| corrupt("time of a partition", error))?;
+        rows.push(DynamicKey {
+            index,
+            key,
+            added_at: nanos(added)?,
+            retired_at: None,
+        });
     }
-    Ok(DynamicKey {
-        index: index.parse().map_err(|_| bad())?,
-        key: PartitionKey::decode(&bytes)?,
-        added_at: nanos(added.parse().map_err(|_| bad())?)?,
-        retired_at: None,
-    })
+    let last = from.saturating_add(rows.len() as i64 - 1);
+    let stored: (i64, i64) = (page.try_get(2).map_err(sort)?, page.try_get(3).map_err(sort)?);
+    if !keys.is_empty() || stored != (from, last) {
+        return Err(corrupt(
+            "dynamic set",
+            format!("its keys from {from} to {last} have gaps"),
+        ));
+    }
+    Ok(rows)
 }
 
 impl Writer {

@@ -1,4 +1,5 @@
-//! What one partition reads, found by looking at every upstream partition: by keys, and by the time that each covers.
+//! What one partition reads, found by looking at every upstream partition: by keys, and by the time that each covers. Retired
+//! ones are read only by name.
 
 use flowstone_core::partition::{Mapping, PartitionKey, PartitionSpace};
 use jiff::Timestamp;
@@ -12,6 +13,7 @@ const WINDOWS_COMPARED: u64 = 48;
 pub(super) fn reads(mapping: &Mapping, down: &PartitionSpace, up: &PartitionSpace, partition: u64) -> Vec<u64> {
     let key = down.key_of(partition).expect("a partition of the space");
     let len = up.len_at(now());
+    let existing = up.existing_at(now()).expect("few partitions");
     let that = |fits: &dyn Fn(u64) -> bool| (0..len).filter(|upstream| fits(*upstream)).collect();
     match mapping {
         Mapping::Identity => that(&|upstream| up.key_of(upstream).unwrap() == key),
@@ -43,8 +45,8 @@ pub(super) fn reads(mapping: &Mapping, down: &PartitionSpace, up: &PartitionSpac
         },
         Mapping::Trailing(count) => between(down, up, partition, (1 - i64::from(*count), 0), len),
         Mapping::Preceding(count) => between(down, up, partition, (-i64::from(*count), -1), len),
-        Mapping::All => that(&|_| true),
-        Mapping::Last => that(&|upstream| upstream + 1 == len),
+        Mapping::All => that(&|upstream| existing.contains(upstream)),
+        Mapping::Last => that(&|upstream| existing.max() == Some(upstream)),
         Mapping::Table(pairs) => that(&|upstream| {
             let up_key = up.key_of(upstream).unwrap();
             pairs.iter().any(|pair| *pair == (key.clone(), up_key.clone()))
@@ -65,7 +67,7 @@ pub(super) fn reads(mapping: &Mapping, down: &PartitionSpace, up: &PartitionSpac
                 let wanted = reads(&Mapping::infer(down, space).unwrap(), down, space, partition);
                 that(&|upstream| {
                     let (_, key) = parts(up, upstream).find(|(part, _)| part == name).unwrap();
-                    wanted.contains(&space.index_of(&key).unwrap())
+                    existing.contains(upstream) && wanted.contains(&space.index_of(&key).unwrap())
                 })
             }
             _ => panic!("one side is a product"),
