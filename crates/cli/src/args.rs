@@ -16,7 +16,7 @@ use flowstone_core::plan::{Force, Pace};
     max_term_width = 100,
     after_help = "A selection names assets: `total`, `raw_*`, `group:ingest`, `tag:daily and not +weather`; a `+` before \
                   or after adds what is upstream or downstream.\n\n\
-                  Exit codes: 0 done, 1 something failed, 2 `plan` found something to do or a run was paused, \
+                  Exit codes: 0 done, 1 something failed, 2 `plan` or `check` found something to do or a run was paused, \
                   64 wrong usage, 130 interrupted."
 )]
 pub(crate) struct Cli {
@@ -65,9 +65,17 @@ pub(crate) struct EngineArgs {
     pub(crate) cancel_grace: Option<String>,
 }
 
+/// What verbs take that may change the definition of partitions.
+#[derive(Debug, Default, Clone, Copy, Args)]
+pub(crate) struct AcceptArgs {
+    /// Orphan values whose partitions the pipeline no longer defines; they are kept, and come back with the definition
+    #[arg(long)]
+    pub(crate) accept: bool,
+}
+
 #[derive(Debug, Subcommand)]
 pub(crate) enum Verb {
-    /// Check that the pipeline fits together; opens nothing
+    /// Check that the pipeline fits together, and with what was made before; exits with 2 if partitions have to move
     Check,
     /// List assets
     List(SelectionArgs),
@@ -147,6 +155,8 @@ pub(crate) struct ApplyArgs {
     /// The file
     pub(crate) file: PathBuf,
     #[command(flatten)]
+    pub(crate) accept: AcceptArgs,
+    #[command(flatten)]
     pub(crate) engine: EngineArgs,
 }
 
@@ -219,6 +229,8 @@ pub(crate) struct RunArgs {
     #[command(flatten)]
     pub(crate) pace: PaceArgs,
     #[command(flatten)]
+    pub(crate) accept: AcceptArgs,
+    #[command(flatten)]
     pub(crate) engine: EngineArgs,
 }
 
@@ -247,6 +259,8 @@ pub(crate) struct BackfillArgs {
     pub(crate) how: HowArgs,
     #[command(flatten)]
     pub(crate) pace: PaceArgs,
+    #[command(flatten)]
+    pub(crate) accept: AcceptArgs,
     #[command(flatten)]
     pub(crate) engine: EngineArgs,
 }

@@ -12,7 +12,7 @@ use flowstone_core::{Error, ErrorKind, Result};
 use flowstone_runtime::Engine;
 use tokio::runtime::{Builder, Runtime};
 
-use crate::args::{BackfillVerb, Cli, EngineArgs, GlobalArgs, OutputFormat, Verb};
+use crate::args::{AcceptArgs, BackfillVerb, Cli, EngineArgs, GlobalArgs, OutputFormat, Verb};
 use crate::exit::{Exit, Failure, OrUsage as _, USAGE, exit_code};
 use crate::output::Output;
 use crate::settings::Settings;
@@ -24,6 +24,8 @@ pub(crate) struct Context {
     pub(crate) settings: Settings,
     /// The name of the program, for hints.
     pub(crate) program: String,
+    /// Whether values may be orphaned whose partitions the pipeline no longer defines.
+    pub(crate) accepts_orphans: bool,
     pipeline: fn() -> Result<Pipeline>,
 }
 
@@ -73,11 +75,10 @@ pub fn state_dir() -> Result<PathBuf> {
 /// folder `data`, and the other settings as the environment and `flowstone.toml` have them.
 ///
 /// # Errors
-/// `Locked` when another process holds the state; `Invalid` for a setting that is not well formed; what the store and
-/// the IO managers say.
+/// As [`Engine::start`]; `Locked` when another process holds the state; `Invalid` for a setting that is not well formed.
 pub async fn open(pipeline: Pipeline, state_dir: &Path) -> Result<Engine> {
     let settings = Settings::read(&GlobalArgs::default(), &EngineArgs::default())?;
-    session::start(pipeline, state_dir, &settings).await
+    session::start(pipeline, state_dir, &settings, false).await
 }
 
 fn start(pipeline: fn() -> Result<Pipeline>, args: &[OsString]) -> ExitCode {
@@ -111,12 +112,19 @@ fn perform(
         Verb::Doctor(args) => args,
         _ => &none,
     };
+    let accept = match &cli.verb {
+        Verb::Run(args) => args.accept,
+        Verb::Apply(args) => args.accept,
+        Verb::Backfill(args) => args.accept,
+        _ => AcceptArgs::default(),
+    };
     let settings = Settings::read(&cli.global, engine).or_usage()?;
     logs::start(&settings.log, &out).or_usage()?;
     let context = Context {
         out,
         settings,
         program,
+        accepts_orphans: accept.accept,
         pipeline,
     };
     verbs::perform(&context, &cli.verb)

@@ -36,6 +36,7 @@ mod labels;
 mod logs;
 mod output;
 mod progress;
+mod redefined;
 mod request;
 mod session;
 mod settings;

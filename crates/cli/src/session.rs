@@ -53,9 +53,18 @@ pub(crate) struct Carried {
 }
 
 /// Starts an engine on the state in `state_dir`.
-pub(crate) async fn start(pipeline: Pipeline, state_dir: &Path, settings: &Settings) -> Result<Engine> {
+pub(crate) async fn start(
+    pipeline: Pipeline,
+    state_dir: &Path,
+    settings: &Settings,
+    accepts_orphans: bool,
+) -> Result<Engine> {
     let store = Arc::new(SqliteStore::open(state_dir).await?);
-    Engine::start(pipeline, store, options(state_dir, settings)).await
+    let options = EngineOptions {
+        accepts_orphans,
+        ..options(state_dir, settings)
+    };
+    Engine::start(pipeline, store, options).await
 }
 
 /// How an engine on the state in `state_dir` runs.
@@ -87,7 +96,7 @@ pub(crate) async fn carry_out(
     let mut interrupts = Interrupts::listen()?;
     let since = Timestamp::now();
     let engine = tokio::select! {
-        started = start(pipeline, context.state_dir(), &context.settings) => Arc::new(started?),
+        started = start(pipeline, context.state_dir(), &context.settings, context.accepts_orphans) => Arc::new(started?),
         _ = interrupts.next() => return Err(Failure::Interrupted),
     };
     let holder = Holder {

@@ -71,9 +71,23 @@ impl KnownAssets {
         }
     }
 
-    /// The numbers of the assets of `graph`, by node; what the ledger does not know gets a number that nothing has.
+    /// True unless the ledger has other partitions of some asset of `graph`.
+    pub(crate) fn fit(&self, graph: &AssetGraph) -> bool {
+        self.0.values().filter(|row| !row.is_former).all(|row| {
+            let node = graph.find(row.key.as_str()).ok().map(|ix| graph.node(ix));
+            node.is_none_or(|node| row.space.is_start_of(node.space()))
+        })
+    }
+
+    /// The numbers of the assets of `graph`, by node; what the ledger does not know, or only with other partitions, gets a
+    /// number that nothing has.
     pub(crate) fn ids(&self, graph: &AssetGraph) -> Vec<AssetId> {
-        let by_key: HashMap<&AssetKey, AssetId> = self.0.values().map(|row| (&row.key, row.id)).collect();
+        let current = self.0.values().filter(|row| !row.is_former);
+        let current = current.filter(|row| {
+            let node = graph.find(row.key.as_str()).map(|ix| graph.node(ix));
+            node.is_ok_and(|node| row.space.is_start_of(node.space()))
+        });
+        let by_key: HashMap<&AssetKey, AssetId> = current.map(|row| (&row.key, row.id)).collect();
         let mut next = self.0.keys().map(|id| id.0 + 1).max().unwrap_or(0);
         let ids = graph.nodes().map(|(_, node)| {
             by_key.get(node.key()).copied().unwrap_or_else(|| {

@@ -25,7 +25,7 @@ pub(crate) fn perform(context: &Context, verb: &Verb) -> Result<Exit, Failure> {
     // Steps run on as many threads as there are workers; two more keep the engine and its commits going meanwhile.
     let running = context.settings.workers.value + 2;
     match verb {
-        Verb::Check => check::perform(context),
+        Verb::Check => block_on(0, check::perform(context))?,
         Verb::List(args) => list::perform(context, args),
         Verb::Graph(args) => graph::perform(context, args),
         Verb::Plan(args) => block_on(0, plan::perform(context, args))?,

@@ -6,6 +6,7 @@
 
 mod prune;
 mod record;
+mod redefinition;
 mod refused;
 mod status;
 
@@ -23,10 +24,12 @@ pub use record::{
     ChunkClaim, ChunkProgress, ChunkRow, ChunkState, Event, EventKind, LineageInput, Materialization, Record, RunRow,
     StepFailure,
 };
+pub use redefinition::Redefinition;
 pub use refused::RefusedRuns;
 pub use status::{AssetStatus, HeadSet, Versions};
 
-/// An asset as the store knows it.
+/// An asset as the store knows it. A name has one row for each definition of its partitions that was replaced by another,
+/// and one for the current.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct AssetRow {
     /// The dense number.
@@ -35,6 +38,8 @@ pub struct AssetRow {
     pub key: AssetKey,
     /// The partition space when it was last declared.
     pub space: PartitionSpace,
+    /// True when the partitions were defined anew since, under another number. What is left under this one is orphaned.
+    pub is_former: bool,
 }
 
 /// Which runs are meant.
@@ -75,7 +80,7 @@ pub struct StoreStats {
 /// * what follows of the same run in the group is refused too, with the same kind (see [`RefusedRuns`]): whoever wrote it
 ///   did not know that. Records of other runs are committed;
 /// * status sets (see [`AssetStatus`]) change in the commit that carries their cause;
-/// * ids of assets are dense, never reused and never change;
+/// * ids of assets are dense and never reused, and an index under one id always means the same partition;
 /// * any text round-trips;
 /// * a key of a dynamic set keeps its index for ever, and indices leave no gap;
 /// * [`prune`](Self::prune) removes no head, nothing that something kept was made from, nothing of a run that is open,
@@ -88,11 +93,24 @@ pub trait Store: Send + Sync + 'static {
     fn is_durable(&self) -> bool;
 
     /// Declares assets with their partition spaces and gives their ids, in order. Declaring again is a no-op; a space
-    /// that changed replaces the one before.
+    /// that has more behind its end replaces the one before.
     ///
     /// # Errors
-    /// `StorageFull`, `PermissionDenied`, `Unavailable` for the medium.
+    /// `Conflict` with code `partitions_redefined` when a space has changed otherwise, which is for
+    /// [`redefine`](Self::redefine); then nothing is declared. `StorageFull`, `PermissionDenied`, `Unavailable` for the
+    /// medium.
     async fn declare_assets(&self, assets: &[(AssetKey, PartitionSpace)]) -> Result<Vec<AssetId>>;
+
+    /// Defines the partitions of assets anew, all of them or none, and gives their ids, in order.
+    ///
+    /// A definition that only has more behind its end keeps the asset's id. Any other gets a new id, in order, and the
+    /// row before becomes a former one. What moves takes everything along that is known of it: all its versions, its
+    /// marks, and the lineage in both directions, in which it is the new partition from then on. What was recorded of
+    /// runs stays under the id that they knew. Nobody may be making or reading these assets meanwhile.
+    ///
+    /// # Errors
+    /// As [`Redefinition::check`]; then nothing has changed. `StorageFull`, `PermissionDenied`, `Unavailable` for the medium.
+    async fn redefine(&self, changes: &[Redefinition]) -> Result<Vec<AssetId>>;
 
     /// A dynamic set with all its keys, retired ones included; an empty one if nobody added to it. All that this store
     /// gives of one name share what is known, and see what it adds or retires later.

@@ -47,6 +47,8 @@ pub struct LineageNode {
     pub partitions: (u64, u64),
     /// What the two ends are called; `None` when the asset is not partitioned.
     pub labels: Option<(String, String)>,
+    /// True when the asset does not define these partitions any more.
+    pub is_orphaned: bool,
     /// The version of these partitions.
     pub version: Version,
     /// How many steps away the nearest of them is.
@@ -93,9 +95,10 @@ impl LineageNode {
     /// Name, partitions and version: `clean_flights[2013-01-01..2013-01-31] v1`.
     pub fn label(&self) -> String {
         let (name, version) = (name_in_selection(self.key.as_str()), self.version);
+        let orphaned = if self.is_orphaned { " (orphaned)" } else { "" };
         match self.range() {
-            Some(range) => format!("{name}[{range}] v{version}"),
-            None => format!("{name} v{version}"),
+            Some(range) => format!("{name}[{range}] v{version}{orphaned}"),
+            None => format!("{name} v{version}{orphaned}"),
         }
     }
 }

@@ -56,7 +56,16 @@ impl LineageQuery {
     /// `NotFound` for an asset that the store does not know or a partition that its space does not hold; `Invalid` when
     /// a partition must be named and is not, or is no partition's name.
     pub fn named(assets: &[AssetRow], name: &str, partition: Option<&str>) -> Result<Self> {
-        let row = assets.iter().find(|row| row.key.as_str() == name).ok_or_else(|| {
+        let rows = || assets.iter().filter(|row| row.key.as_str() == name);
+        // What was orphaned is found by the name that it had.
+        let is_in = |row: &&AssetRow| partition.is_none_or(|text| row.space.parse(text).is_ok());
+        let former = rows().rev().filter(|row| row.is_former).find(is_in);
+        let current = rows().find(|row| !row.is_former);
+        let row = match current.filter(is_in) {
+            Some(row) => Some(row),
+            None => former.or(current),
+        };
+        let row = row.ok_or_else(|| {
             Error::new(ErrorKind::NotFound, format!("the store knows no asset called {name:?}"))
                 .code("asset_unknown")
                 .fix("check the name with `list`, and that this is the state of the pipeline that you mean")

@@ -6,6 +6,7 @@ use std::time::Duration;
 
 use flowstone_core::asset::PartitionSets as _;
 use flowstone_core::clock::{Clock, SystemClock};
+use flowstone_core::graph::{AssetGraph, NodeIx};
 use flowstone_core::io::{IoEnv, IoFactory, IoManager};
 use flowstone_core::memory::MemoryIoFactory;
 use flowstone_core::partition::PartitionKey;
@@ -14,7 +15,7 @@ use flowstone_core::plan::{Redrive, RunPlan, RunRequest, SavedPlan};
 use flowstone_core::pool;
 use flowstone_core::retention::Retention;
 use flowstone_core::run::RunMachine;
-use flowstone_core::store::Store;
+use flowstone_core::store::{AssetRow, Store};
 use flowstone_core::{AssetId, AssetKey, AssetValue, Error, ErrorKind, Result, ResultExt, RunId, TypeInfo};
 use ractor::rpc::CallResult;
 use ractor::{Actor, ActorRef};
@@ -28,7 +29,7 @@ use crate::planning::plan_with;
 use crate::pools::PoolTable;
 use crate::recorded::recorded;
 use crate::sets::{EngineSets, attach};
-use crate::spaces::check_spaces;
+use crate::spaces::carry_out;
 use crate::supervisor::{Supervisor, SupervisorArguments, SupervisorMessage};
 use crate::upkeep::{Garbage, Upkeep, check_retention};
 
@@ -51,13 +52,16 @@ pub struct EngineOptions {
     pub pools: BTreeMap<String, u32>,
     /// How long what is over is kept. What outlived that goes bit by bit, when no run is going on.
     pub retention: Retention,
+    /// Whether values may be orphaned whose partitions the pipeline no longer defines; see [`redefined`](crate::redefined).
+    pub accepts_orphans: bool,
 }
 
 /// Puts something in front of an IO manager.
 pub type AroundIo = Arc<dyn Fn(Arc<dyn IoManager>) -> Arc<dyn IoManager> + Send + Sync>;
 
 impl Default for EngineOptions {
-    /// As many workers as the machine has cores, five seconds of grace, all data in memory, thirty days of history.
+    /// As many workers as the machine has cores, five seconds of grace, all data in memory, thirty days of history, nothing
+    /// orphaned.
     fn default() -> Self {
         Self {
             workers: std::thread::available_parallelism().map_or(1, usize::from),
@@ -68,6 +72,7 @@ impl Default for EngineOptions {
             around_io: None,
             pools: BTreeMap::new(),
             retention: Retention::default(),
+            accepts_orphans: false,
         }
     }
 }
@@ -76,6 +81,8 @@ impl Default for EngineOptions {
 pub(crate) struct Shared {
     pub(crate) pipeline: Pipeline,
     pub(crate) ids: Vec<AssetId>,
+    /// The numbers under which the assets were known before their partitions were defined anew.
+    pub(crate) former: Vec<(AssetId, NodeIx)>,
     /// The IO manager of each node.
     pub(crate) io: Vec<Arc<dyn IoManager>>,
     pub(crate) store: Arc<dyn Store>,
@@ -91,13 +98,13 @@ pub(crate) struct Shared {
 impl Shared {
     pub(crate) async fn plan(&self, request: &RunRequest) -> Result<RunPlan> {
         let now = self.clock.now();
-        plan_with(&self.pipeline, &*self.store, &self.ids, request, now, None).await
+        plan_with(&self.pipeline, &*self.store, &self.ids, &[], request, now, None).await
     }
 
     /// The same, with open-ended and dynamic partitions as `plan` saw them.
     pub(crate) async fn plan_as(&self, request: &RunRequest, plan: &RunPlan) -> Result<RunPlan> {
         let (time, sets) = (plan.planned_at, Some(&plan.sets[..]));
-        plan_with(&self.pipeline, &*self.store, &self.ids, request, time, sets).await
+        plan_with(&self.pipeline, &*self.store, &self.ids, &[], request, time, sets).await
     }
 
     /// How a run ended, from the store.
@@ -175,8 +182,12 @@ pub struct Engine {
 impl Engine {
     /// Opens the IO managers, declares the assets, and goes on with the runs that an earlier process left open.
     ///
+    /// Partitions that the pipeline defines otherwise than before keep their values wherever they stand now.
+    ///
     /// # Errors
-    /// What the store and the IO managers say; `NotFound` when the retention names an asset, or the options
+    /// What the store and the IO managers say; `Conflict` with code `partitions_orphaned` when there are values of partitions
+    /// that the pipeline does not define any more, unless [`accepts_orphans`](EngineOptions::accepts_orphans) is set, or with
+    /// code `partitions_in_use` when a run is open that knows the partitions as they were; `NotFound` when the retention names an asset, or the options
     /// a pool, that there is not; `Invalid` for a pool without slots or with fewer than a step takes.
     pub async fn start(pipeline: Pipeline, store: Arc<dyn Store>, options: EngineOptions) -> Result<Self> {
         check_retention(&pipeline, &options.retention)?;
@@ -187,12 +198,15 @@ impl Engine {
         let declared: Vec<_> = nodes
             .map(|(_, node)| (node.key().clone(), node.space().clone()))
             .collect();
-        check_spaces(pipeline.graph(), &*store, &store.assets().await?).await?;
+        let graph = pipeline.graph();
+        let known = carry_out(graph, &*store, options.accepts_orphans, options.clock.now()).await?;
+        let former = former(graph, &known);
         let ids = store.declare_assets(&declared).await.during("declare the assets")?;
         let (started, ready) = oneshot::channel();
         let arguments = SupervisorArguments {
             pipeline,
             ids,
+            former,
             io,
             store,
             options,
@@ -365,7 +379,10 @@ impl Engine {
         }
         let request = RunRequest::decode(&row.request)?;
         let Some(plan) = &row.plan else {
-            // It ended before its turn came.
+            // It ended before its turn came. What it was to redrive is told by the run that left it.
+            if let Some(redrive) = &request.redrive {
+                return Box::pin(self.left_of(redrive.of)).await;
+            }
             return Ok(RunRequest {
                 idempotency_key: None,
                 ..request
@@ -484,6 +501,13 @@ impl std::fmt::Debug for Engine {
 
 fn not_started(error: impl std::fmt::Display) -> Error {
     Error::new(ErrorKind::Internal, error.to_string()).during("start the engine")
+}
+
+/// The numbers of the assets of `graph` under which they were known before.
+pub(crate) fn former(graph: &AssetGraph, rows: &[AssetRow]) -> Vec<(AssetId, NodeIx)> {
+    let former = rows.iter().filter(|row| row.is_former);
+    let former = former.filter_map(|row| Some((row.id, graph.find(row.key.as_str()).ok()?)));
+    former.collect()
 }
 
 /// Opens each IO manager that the pipeline uses, once.

@@ -24,7 +24,8 @@ mod worker;
 
 pub use engine::{AroundIo, Engine, EngineOptions};
 pub use handle::{FailedStep, RunHandle, RunProgress, RunReport};
-pub use planning::plan;
+pub use planning::{plan, statuses};
 pub use recorded::recorded;
 pub use sets::{attach, dynamic_set};
+pub use spaces::{Redefined, redefined};
 pub use upkeep::{Garbage, check_retention, collect_garbage};

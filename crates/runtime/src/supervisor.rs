@@ -6,6 +6,7 @@
 use std::collections::{BTreeMap, HashMap};
 use std::sync::Arc;
 
+use flowstone_core::graph::NodeIx;
 use flowstone_core::io::IoManager;
 use flowstone_core::pipeline::Pipeline;
 use flowstone_core::plan::{Footprint, Pace, RunPlan, RunRequest, SavedPlan};
@@ -71,6 +72,7 @@ pub(crate) enum SupervisorMessage {
 pub(crate) struct SupervisorArguments {
     pub(crate) pipeline: Pipeline,
     pub(crate) ids: Vec<AssetId>,
+    pub(crate) former: Vec<(AssetId, NodeIx)>,
     pub(crate) io: Vec<Arc<dyn IoManager>>,
     pub(crate) store: Arc<dyn Store>,
     pub(crate) options: EngineOptions,
@@ -130,6 +132,7 @@ impl Actor for Supervisor {
         SupervisorArguments {
             pipeline,
             ids,
+            former,
             io,
             store,
             options,
@@ -152,6 +155,7 @@ impl Actor for Supervisor {
             sets: Arc::new(sets),
             pipeline,
             ids,
+            former,
             io,
             store,
             clock: options.clock,

@@ -19,7 +19,7 @@ use flowstone_core::{AssetId, AssetKey, Error, Result, RunId};
 use futures::{StreamExt, TryStreamExt};
 use jiff::Timestamp;
 
-use crate::engine::{EngineOptions, Shared, open_io};
+use crate::engine::{EngineOptions, Shared, former, open_io};
 
 /// Rows that are looked at when nobody asked.
 const ROWS_MAX: u64 = 5_000;
@@ -61,8 +61,11 @@ pub async fn collect_garbage(
     is_dry_run: bool,
 ) -> Result<Garbage> {
     check_retention(pipeline, &options.retention)?;
-    let known: HashMap<_, _> = store.assets().await?.into_iter().map(|row| (row.key, row.id)).collect();
+    let rows = store.assets().await?;
+    let current = rows.iter().filter(|row| !row.is_former);
+    let known: HashMap<_, _> = current.map(|row| (&row.key, row.id)).collect();
     let io = open_io(pipeline, options)?;
+    let former = of_former(&former(pipeline.graph(), &rows), &io);
     let nodes = pipeline.graph().nodes().zip(io);
     // What the store does not know has nothing that could go.
     let assets = nodes.filter_map(|((ix, node), io)| Some((*known.get(node.key())?, ix, io)));
@@ -70,6 +73,7 @@ pub async fn collect_garbage(
         pipeline,
         store: &*store,
         assets: assets.collect(),
+        former,
         retention: &options.retention,
         now: options.clock.now(),
     };
@@ -88,11 +92,20 @@ pub fn check_retention(pipeline: &Pipeline, retention: &Retention) -> Result<()>
     Ok(())
 }
 
+/// Each with the IO manager of its node.
+fn of_former(former: &[(AssetId, NodeIx)], io: &[Arc<dyn IoManager>]) -> Vec<(AssetId, NodeIx, Arc<dyn IoManager>)> {
+    let former = former.iter().map(|(id, ix)| (*id, *ix, Arc::clone(&io[ix.index()])));
+    former.collect()
+}
+
 /// The work on one store, with what it needs.
 pub(crate) struct Upkeep<'a> {
     pipeline: &'a Pipeline,
     store: &'a dyn Store,
     assets: Vec<(AssetId, NodeIx, Arc<dyn IoManager>)>,
+    /// The same under the numbers that they had before. What lies there may be named by any of an asset's numbers, so it is
+    /// not looked through for left-overs.
+    former: Vec<(AssetId, NodeIx, Arc<dyn IoManager>)>,
     retention: &'a Retention,
     now: Timestamp,
 }
@@ -104,6 +117,7 @@ impl<'a> Upkeep<'a> {
             pipeline: &shared.pipeline,
             store: &*shared.store,
             assets: nodes.map(|(((ix, _), id), io)| (*id, ix, Arc::clone(io))).collect(),
+            former: of_former(&shared.former, &shared.io),
             retention: &shared.retention,
             now: shared.clock.now(),
         }
@@ -128,7 +142,7 @@ impl<'a> Upkeep<'a> {
         self.prune(&history, &mut garbage).await?;
         // One asset at a time, so that the values of one are gone before those of the next are known. Downstream goes
         // first: what was made of an old version goes before it.
-        for (id, ix, _) in self.assets.iter().rev() {
+        for (id, ix, _) in self.assets.iter().chain(&self.former).rev() {
             let old_versions = Prune {
                 versions: BTreeMap::from([(*id, self.keep(*ix))]),
                 ..nothing.clone()
@@ -145,7 +159,11 @@ impl<'a> Upkeep<'a> {
     /// A bounded part of it: old rows, and what was left of `messy` assets, whose runs did not go well.
     pub(crate) async fn some(&self, messy: &[AssetId]) -> Result<Garbage> {
         let mut garbage = Garbage::default();
-        let versions = self.assets.iter().map(|(id, ix, _)| (*id, self.keep(*ix)));
+        let versions = self
+            .assets
+            .iter()
+            .chain(&self.former)
+            .map(|(id, ix, _)| (*id, self.keep(*ix)));
         let some = Prune {
             now: self.now,
             events: self.retention.events,
@@ -181,7 +199,7 @@ impl<'a> Upkeep<'a> {
         garbage.old_values += value_count;
         garbage.old_bytes += value_bytes;
         let deletes = values.into_iter().filter_map(|(asset, address)| {
-            let (.., io) = self.assets.iter().find(|(id, ..)| *id == asset)?;
+            let (.., io) = self.assets.iter().chain(&self.former).find(|(id, ..)| *id == asset)?;
             Some(async move { io.delete(&address).await })
         });
         futures::stream::iter(deletes)

@@ -11,10 +11,10 @@ use std::path::Path;
 use std::time::Instant;
 
 use flowstone_core::io::{Address, Stored};
-use flowstone_core::partition::{PartitionSet, PartitionSpace};
+use flowstone_core::partition::{EveryMinutes, PartitionMoves, PartitionSet, PartitionSpace, Partitions};
 use flowstone_core::run::{RunCounts, RunState};
 use flowstone_core::store::{
-    ChunkClaim, ChunkProgress, ChunkState, LineageInput, Materialization, Record, RunRow, Store,
+    ChunkClaim, ChunkProgress, ChunkState, LineageInput, Materialization, Record, Redefinition, RunRow, Store,
 };
 use flowstone_core::{
     AssetId, AssetKey, ChunkNo, CodeVersion, DataVersion, Fence, Incarnation, Result, RunId, Version,
@@ -27,13 +27,15 @@ const CHAIN_LEN: u64 = 1_000;
 const BACKFILL_LEN: u64 = 100_000;
 const CHUNK_LEN: u64 = 500;
 const BARE_LEN: usize = 4_096;
+const REDEFINED_LEN: u64 = 1_000_000;
 
 #[tokio::main]
 async fn main() -> Result<()> {
     let folder = tempfile::tempdir()?;
     chain(folder.path()).await?;
     backfill(folder.path()).await?;
-    point_reads(folder.path()).await
+    point_reads(folder.path()).await?;
+    redefinition(folder.path()).await
 }
 
 /// Each commit ends one step and claims the next, as a chain does that waits for the disk.
@@ -160,6 +162,55 @@ async fn point_reads(folder: &Path) -> Result<()> {
     let started = Instant::now();
     store.status(asset).await?;
     println!("status               {:9.3} ms", started.elapsed().as_secs_f64() * 1e3);
+    store.close().await
+}
+
+/// Partitions that are defined anew under values: all moved by one step, then each apart from its neighbors.
+async fn redefinition(folder: &Path) -> Result<()> {
+    let store = SqliteStore::open(&folder.join("redefinition")).await?;
+    let windows = |year: u32| Partitions::from(EveryMinutes::from(5, format!("{year}-01-01T00:00"))).build();
+    let (up, down) = (AssetKey::new("up")?, AssetKey::new("down")?);
+    let declared = [(up.clone(), windows(2013)?), (down, windows(2013)?)];
+    let assets = store.declare_assets(&declared).await?;
+    let run = begin(&store, 3).await?;
+    for chunk in 0..REDEFINED_LEN / CHUNK_LEN {
+        let (first, last) = (chunk * CHUNK_LEN, (chunk + 1) * CHUNK_LEN - 1);
+        let input = LineageInput {
+            asset: assets[1],
+            partitions: (first, last),
+            version: Version(1),
+            upstream: assets[0],
+            from: (first, last),
+            one_to_one: true,
+            upstream_version: Version(1),
+        };
+        let steps = || PartitionSet::from_range(first..=last);
+        let group = [
+            claim(run, assets[0], chunk, steps()),
+            progress(run, assets[0], chunk, (first, last), 1, Vec::new()),
+            claim(run, assets[1], chunk, steps()),
+            progress(run, assets[1], chunk, (first, last), 1, vec![input]),
+        ];
+        store.commit(&group).await?.into_iter().collect::<Result<Vec<()>>>()?;
+    }
+    let mut shift = PartitionMoves::default();
+    shift.push(0, REDEFINED_LEN - 1, 1);
+    let mut apart = PartitionMoves::default();
+    (1..=REDEFINED_LEN).for_each(|index| apart.push(index, index, REDEFINED_LEN - index));
+    let mut of = assets[0];
+    for (what, year, moves) in [("shifted", 2012, shift), ("scattered", 2011, apart)] {
+        let change = Redefinition {
+            key: up.clone(),
+            of,
+            space: windows(year)?,
+            moves: vec![(of, moves)],
+            outdated: Vec::new(),
+        };
+        let started = Instant::now();
+        of = store.redefine(&[change]).await?[0];
+        let seconds = started.elapsed().as_secs_f64();
+        println!("{REDEFINED_LEN} {what:9} {seconds:9.2} s");
+    }
     store.close().await
 }
 

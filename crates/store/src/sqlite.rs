@@ -13,6 +13,7 @@ mod lock;
 mod prune;
 mod read;
 mod read_runs;
+mod redefine;
 mod row;
 mod schema;
 mod span;
@@ -29,8 +30,8 @@ use async_trait::async_trait;
 use flowstone_core::partition::{DynamicSpace, PartitionKey, PartitionSet, PartitionSpace};
 use flowstone_core::run::RunState;
 use flowstone_core::store::{
-    AssetRow, AssetStatus, ChunkRow, Event, LineageInput, Materialization, Prune, Pruned, Record, RunFilter, RunRow,
-    StepFailure, Store, StoreStats, Versions,
+    AssetRow, AssetStatus, ChunkRow, Event, LineageInput, Materialization, Prune, Pruned, Record, Redefinition,
+    RunFilter, RunRow, StepFailure, Store, StoreStats, Versions,
 };
 use flowstone_core::{AssetId, AssetKey, Error, ErrorKind, Result, RunId, Version};
 use jiff::Timestamp;
@@ -176,6 +177,14 @@ impl Store for SqliteStore {
             .declare(assets)
             .await
             .map_err(|error| error.during("declare assets in").about(self.path.display()))
+    }
+
+    async fn redefine(&self, changes: &[Redefinition]) -> Result<Vec<AssetId>> {
+        let mut writer = self.writer().await?;
+        writer
+            .redefine(changes)
+            .await
+            .map_err(|error| error.during("define partitions anew in").about(self.path.display()))
     }
 
     async fn dynamic_set(&self, name: &str) -> Result<DynamicSpace> {

@@ -10,6 +10,8 @@ mod folder;
 mod lineage;
 #[path = "sqlite/model.rs"]
 mod model;
+#[path = "sqlite/redefining.rs"]
+mod redefining;
 #[path = "sqlite/runs.rs"]
 mod runs;
 #[path = "sqlite/samples.rs"]

@@ -10,6 +10,7 @@ mod events;
 mod fixture;
 mod lineage;
 mod prune;
+mod redefine;
 mod runs;
 mod sets;
 mod size;
@@ -24,7 +25,9 @@ use std::ops::Deref;
 use flowstone_core::store::Store;
 use flowstone_core::{BoxFuture, Result};
 
-pub use assets::{asset_ids_are_dense_and_never_change, declaring_again_replaces_the_space};
+pub use assets::{
+    a_space_that_is_another_is_not_declared, asset_ids_are_dense_and_never_change, declaring_a_longer_space_replaces_it,
+};
 pub use chunks::{
     a_claim_must_raise_the_fence, a_late_holder_moves_nothing, an_earlier_incarnation_moves_nothing,
     an_ended_chunk_takes_no_progress, chunks_are_listed_by_asset_and_number, progress_adds_up, progress_needs_a_claim,
@@ -41,6 +44,11 @@ pub use prune::{
     a_dry_run_removes_nothing, bounded_passes_come_to_the_end, ended_runs_go_and_open_ones_stay,
     inputs_stay_while_they_stand_for_something, old_events_go_and_sequences_go_on, old_versions_go_and_heads_stay,
     the_history_tells_all_versions, what_something_kept_was_made_from_stays, young_versions_stay,
+};
+pub use redefine::{
+    a_redefinition_that_does_not_fit_changes_nothing, changing_a_definition_back_brings_all_back,
+    what_comes_back_behind_the_end_keeps_the_number, what_moves_takes_along_all_that_is_known_of_it,
+    what_rests_on_what_is_orphaned_goes_stale,
 };
 pub use runs::{
     a_key_names_one_run, a_run_comes_back_as_it_was, a_run_is_taken_by_one_after_the_other, a_terminal_run_is_final,
@@ -138,10 +146,12 @@ macro_rules! store_conformance {
             a_key_names_one_run
             a_late_holder_moves_nothing
             a_materialization_comes_back_as_it_was
+            a_redefinition_that_does_not_fit_changes_nothing
             a_refused_record_leaves_no_event
             a_refused_record_leaves_the_others
             a_run_comes_back_as_it_was
             a_run_is_taken_by_one_after_the_other
+            a_space_that_is_another_is_not_declared
             a_terminal_run_is_final
             an_earlier_incarnation_moves_nothing
             an_empty_group_is_nothing
@@ -150,8 +160,9 @@ macro_rules! store_conformance {
             any_text_comes_back
             asset_ids_are_dense_and_never_change
             bounded_passes_come_to_the_end
+            changing_a_definition_back_brings_all_back
             chunks_are_listed_by_asset_and_number
-            declaring_again_replaces_the_space
+            declaring_a_longer_space_replaces_it
             dynamic_keys_are_retired_and_taken_back
             dynamic_keys_keep_their_index
             dynamic_keys_may_be_any
@@ -180,9 +191,12 @@ macro_rules! store_conformance {
             the_last_partition_is_like_any_other
             uses_are_found_by_what_was_read
             versions_only_grow
+            what_comes_back_behind_the_end_keeps_the_number
             what_follows_a_refused_record_of_a_run_is_refused
             what_is_made_or_unchanged_is_not_stale
+            what_moves_takes_along_all_that_is_known_of_it
             what_names_an_unknown_asset_or_run_is_refused
+            what_rests_on_what_is_orphaned_goes_stale
             what_something_kept_was_made_from_stays
             what_was_committed_survives_reopening
             young_versions_stay

@@ -4,10 +4,12 @@
 use std::collections::BTreeMap;
 use std::fs;
 use std::path::Path;
+use std::sync::Arc;
 
 use flowstone_core::memory::MemoryStore;
 use flowstone_core::pipeline::Pipeline;
 use flowstone_core::plan::{Reason, RunPlan, RunRequest, SavedPlan};
+use flowstone_core::store::Store;
 use jiff::Timestamp;
 use serde::Serialize;
 
@@ -16,6 +18,7 @@ use crate::entry::Context;
 use crate::exit::{Exit, Failure, OrUsage as _};
 use crate::labels::Ranges;
 use crate::output::{aligned, counted};
+use crate::redefined::{self, Change};
 use crate::request::request;
 use crate::state;
 
@@ -24,6 +27,8 @@ struct Planned {
     planned_at: Timestamp,
     steps: u64,
     assets: Vec<PlannedAsset>,
+    /// What becomes of partitions that are defined otherwise than before.
+    redefined: Vec<Change>,
 }
 
 #[derive(Serialize)]
@@ -57,12 +62,17 @@ pub(super) async fn tell(
     save_to: Option<&Path>,
 ) -> Result<Exit, Failure> {
     let now = Timestamp::now();
-    let plan = match state::read(context.state_dir()).await? {
-        Some(store) => flowstone_runtime::plan(pipeline, &*store, &request, now).await?,
-        None => flowstone_runtime::plan(pipeline, &MemoryStore::default(), &request, now).await?,
+    let store: Arc<dyn Store> = match state::read(context.state_dir()).await? {
+        Some(store) => store,
+        None => Arc::new(MemoryStore::default()),
     };
-    let exit = if plan.is_empty() { Exit::Done } else { Exit::Pending };
-    let planned = describe(pipeline, &plan);
+    let plan = flowstone_runtime::plan(pipeline, &*store, &request, now).await?;
+    let changes = redefined::describe(&flowstone_runtime::redefined(pipeline.graph(), &*store, now).await?);
+    let exit = match plan.is_empty() && !changes.iter().any(|change| change.is_pending) {
+        true => Exit::Done,
+        false => Exit::Pending,
+    };
+    let planned = describe(pipeline, &plan, changes);
     if let Some(file) = save_to {
         let saved = SavedPlan::new(pipeline.name(), pipeline.graph(), request, plan)?;
         save(file, &saved.encode()?).map_err(|error| error.during("save the plan to").about(file.display()))?;
@@ -89,7 +99,7 @@ fn save(file: &Path, bytes: &[u8]) -> flowstone_core::Result<()> {
     Ok(written?)
 }
 
-fn describe(pipeline: &Pipeline, plan: &RunPlan) -> Planned {
+fn describe(pipeline: &Pipeline, plan: &RunPlan, redefined: Vec<Change>) -> Planned {
     let graph = pipeline.graph();
     let spaces: BTreeMap<_, _> = graph.nodes().map(|(_, node)| (node.key(), node.space())).collect();
     let assets = plan.assets.iter().map(|planned| {
@@ -109,10 +119,18 @@ fn describe(pipeline: &Pipeline, plan: &RunPlan) -> Planned {
         planned_at: plan.planned_at,
         steps: plan.steps(),
         assets: assets.collect(),
+        redefined,
     }
 }
 
 fn show(planned: &Planned) -> String {
+    match redefined::show(&planned.redefined) {
+        Some(changes) => format!("{changes}\n\n{}", show_steps(planned)),
+        None => show_steps(planned),
+    }
+}
+
+fn show_steps(planned: &Planned) -> String {
     if planned.assets.is_empty() {
         return "nothing to do: everything that was asked for is current".to_owned();
     }

@@ -16,9 +16,9 @@ use crate::args::SelectionArgs;
 use crate::entry::Context;
 use crate::exit::{Exit, Failure, OrUsage as _};
 use crate::labels::Ranges;
-use crate::output::aligned;
+use crate::output::{aligned, counted};
 use crate::request::select;
-use crate::state::{self, KnownAssets, NOTHING_YET};
+use crate::state::{self, NOTHING_YET};
 
 /// How many of the newest runs are looked through for the last one of an asset.
 const RUNS_SEARCHED_MAX: usize = 100;
@@ -43,7 +43,16 @@ struct Status {
     failed: Ranges,
     /// Not planned any more, and in none of the other counts.
     retired: Ranges,
+    /// Values whose partitions were not defined any more when the partitions were defined anew.
+    orphaned: Vec<Orphaned>,
     last_run: Option<LastRun>,
+}
+
+#[derive(Serialize)]
+struct Orphaned {
+    /// The definition that they were partitions of.
+    was: String,
+    partitions: Ranges,
 }
 
 #[derive(Debug, Clone, Copy, Serialize)]
@@ -62,16 +71,18 @@ pub(super) async fn perform(context: &Context, args: &SelectionArgs) -> std::res
     let mut assets = Vec::with_capacity(selected.assets.len());
     let mut last_runs = HashMap::new();
     let mut statuses = vec![AssetStatus::default(); selected.assets.len()];
+    let mut orphaned = HashMap::new();
     if let Some(store) = &store {
         let nodes = selected.assets.iter().map(|ix| graph.node(*ix).key());
         last_runs = find_last_runs(store, nodes.collect()).await?;
-        let ids = KnownAssets::read(&**store).await?.ids(graph);
-        let asked: Vec<_> = selected.assets.iter().map(|ix| ids[ix.index()]).collect();
-        statuses = store.statuses(&asked).await?;
+        statuses = flowstone_runtime::statuses(graph, &**store, &selected.assets, now).await?;
+        orphaned = find_orphaned(&**store).await?;
     }
     for (ix, status) in selected.assets.iter().zip(statuses) {
         let node = graph.node(*ix);
-        assets.push(describe(node, &status, last_runs.get(node.key()).copied(), now)?);
+        let orphaned = orphaned.remove(node.key()).unwrap_or_default();
+        let last_run = last_runs.get(node.key()).copied();
+        assets.push(describe(node, &status, orphaned, last_run, now)?);
     }
     let statuses = Statuses {
         pipeline: pipeline.name().to_owned(),
@@ -82,7 +93,28 @@ pub(super) async fn perform(context: &Context, args: &SelectionArgs) -> std::res
     Ok(Exit::Done)
 }
 
-fn describe(node: &Node, status: &AssetStatus, last_run: Option<LastRun>, now: Timestamp) -> Result<Status> {
+/// What is left of each asset under its former definitions.
+async fn find_orphaned(store: &dyn Store) -> Result<HashMap<AssetKey, Vec<Orphaned>>> {
+    let mut orphaned: HashMap<_, Vec<_>> = HashMap::new();
+    for row in store.assets().await?.into_iter().filter(|row| row.is_former) {
+        let left = store.status(row.id).await?.materialized();
+        if !left.is_empty() {
+            orphaned.entry(row.key).or_default().push(Orphaned {
+                was: row.space.describe(),
+                partitions: Ranges::new(&row.space, &left),
+            });
+        }
+    }
+    Ok(orphaned)
+}
+
+fn describe(
+    node: &Node,
+    status: &AssetStatus,
+    orphaned: Vec<Orphaned>,
+    last_run: Option<LastRun>,
+    now: Timestamp,
+) -> Result<Status> {
     let space = node.space();
     let existing = space.existing_at(now)?;
     let retired = PartitionSet::full(space.len_at(now)).difference(&existing);
@@ -103,6 +135,7 @@ fn describe(node: &Node, status: &AssetStatus, last_run: Option<LastRun>, now: T
         stale: Ranges::new(space, &stale),
         failed: Ranges::new(space, &status.failed.intersect(&existing)),
         retired: Ranges::new(space, &retired),
+        orphaned,
         last_run,
     })
 }
@@ -158,6 +191,17 @@ fn show(statuses: &Statuses) -> String {
             count => (format!("{count} more partitions"), "are"),
         };
         text.push_str(&format!("\n{count} of {} {are} retired", asset.asset));
+    }
+    let orphaned = |asset: &Status| !asset.orphaned.is_empty();
+    for asset in statuses.assets.iter().filter(|asset| orphaned(asset)) {
+        for left in &asset.orphaned {
+            let values = counted(left.partitions.count, "value");
+            let (partitions, was) = (left.partitions.to_text(), &left.was);
+            text.push_str(&format!(
+                "\norphaned: {values} of {}, {partitions} ({was})",
+                asset.asset
+            ));
+        }
     }
     if !statuses.has_state {
         text.push('\n');

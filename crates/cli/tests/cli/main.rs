@@ -7,6 +7,7 @@ mod gate;
 mod json;
 mod partitions;
 mod program;
+mod redefining;
 mod resuming;
 mod saving;
 mod talking;

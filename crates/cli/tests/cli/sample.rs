@@ -39,9 +39,12 @@ fn pipeline() -> Result<Pipeline> {
     }
     // What a test may have otherwise.
     let given = |name: &str, usual: &str| std::env::var(name).unwrap_or_else(|_| usual.to_owned());
-    let end = given("SAMPLE_DAYS_END", "2024-01-06");
+    let (start, end) = (
+        given("SAMPLE_DAYS_START", "2024-01-01"),
+        given("SAMPLE_DAYS_END", "2024-01-06"),
+    );
     let days = || {
-        Daily::from("2024-01-01")
+        Daily::from(start.clone())
             .zone(given("SAMPLE_ZONE", "UTC"))
             .until(end.clone())
     };

@@ -1,6 +1,7 @@
 //! The store's rules, stated over maps.
 
 mod prune;
+mod redefine;
 
 use std::collections::{BTreeMap, HashMap, HashSet};
 use std::sync::{Mutex, MutexGuard, PoisonError};
@@ -12,7 +13,8 @@ use crate::partition::{DynamicKey, DynamicSpace, PartitionKey, PartitionSet, Par
 use crate::run::RunState;
 use crate::store::{
     AssetRow, AssetStatus, ChunkClaim, ChunkProgress, ChunkRow, ChunkState, Event, EventKind, HeadSet, LineageInput,
-    Materialization, Prune, Pruned, Record, RefusedRuns, RunFilter, RunRow, StepFailure, Store, StoreStats, Versions,
+    Materialization, Prune, Pruned, Record, Redefinition, RefusedRuns, RunFilter, RunRow, StepFailure, Store,
+    StoreStats, Versions,
 };
 use crate::{AssetId, AssetKey, ChunkNo, Error, ErrorKind, Incarnation, Result, RunId, Version};
 
@@ -331,28 +333,11 @@ impl Store for MemoryStore {
     }
 
     async fn declare_assets(&self, assets: &[(AssetKey, PartitionSpace)]) -> Result<Vec<AssetId>> {
-        let mut kept = self.kept();
-        let mut ids = Vec::with_capacity(assets.len());
-        for (key, space) in assets {
-            let id = match kept.ids.get(key).copied() {
-                Some(id) => {
-                    kept.assets[id.0 as usize].space = space.clone();
-                    id
-                }
-                None => {
-                    let id = AssetId(u32::try_from(kept.assets.len()).map_err(|_| too_many_assets())?);
-                    kept.assets.push(AssetRow {
-                        id,
-                        key: key.clone(),
-                        space: space.clone(),
-                    });
-                    kept.ids.insert(key.clone(), id);
-                    id
-                }
-            };
-            ids.push(id);
-        }
-        Ok(ids)
+        self.kept().declare(assets)
+    }
+
+    async fn redefine(&self, changes: &[Redefinition]) -> Result<Vec<AssetId>> {
+        self.kept().redefine(changes)
     }
 
     async fn dynamic_set(&self, name: &str) -> Result<DynamicSpace> {
@@ -583,8 +568,4 @@ impl Store for MemoryStore {
             free_bytes: 0,
         })
     }
-}
-
-fn too_many_assets() -> Error {
-    Error::new(ErrorKind::LimitExceeded, "there are 2³² assets already")
 }

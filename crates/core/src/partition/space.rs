@@ -135,23 +135,6 @@ impl PartitionSpace {
         }
     }
 
-    /// The first of `partitions` that is another one in `changed`, a later definition of this space. Those that `changed`
-    /// has no room for do not count: they are out of sight, and come back with the room.
-    pub fn first_moved(&self, partitions: &PartitionSet, changed: &Self) -> Option<u64> {
-        let is_alike = match (self, changed) {
-            (Self::Unit, Self::Unit) => true,
-            (Self::Static(one), Self::Static(other)) => one.is_prefix_of(other) || other.is_prefix_of(one),
-            (Self::Window(one), Self::Window(other)) => one.starts_like(other),
-            _ => false,
-        };
-        if is_alike {
-            return None;
-        }
-        let room = self.capacity().min(changed.capacity());
-        let is_moved = |index: &u64| self.key_of(*index).ok() != changed.key_of(*index).ok();
-        partitions.below(room).iter().find(is_moved)
-    }
-
     /// The time that a partition covers, start inclusive and end exclusive, if the space is one of time windows.
     pub fn window_of(&self, index: u64) -> Option<(Timestamp, Timestamp)> {
         match self {

@@ -101,7 +101,7 @@ impl WindowSpace {
     }
 
     /// True if both have the same windows, wherever they end.
-    pub(super) fn starts_like(&self, other: &Self) -> bool {
+    fn starts_like(&self, other: &Self) -> bool {
         let (one, other) = (&self.grid, &other.grid);
         (&one.granularity, &one.zone_name, one.start) == (&other.granularity, &other.zone_name, other.start)
     }

@@ -123,6 +123,9 @@ pub(super) fn lanes(plan: &RunPlan, graph: &AssetGraph, ids: &[AssetId]) -> Resu
             .find(planned.key.as_str())
             .map_err(|_| code_changed(planned, "is gone"))?;
         let node = graph.node(ix);
+        if ids[ix.index()] != planned.id {
+            return Err(code_changed(planned, "has other partitions"));
+        }
         let section = plan.config.section(node.key());
         if crate::plan::planned_code_version(node, &section) != planned.code_version {
             return Err(code_changed(planned, "has other code"));

@@ -197,6 +197,7 @@ impl Draft {
             key: row.key.clone(),
             partitions: (first, last),
             labels: (!row.space.is_unit()).then(|| (row.space.label(first), row.space.label(last))),
+            is_orphaned: row.is_former,
             version,
             depth: self.depth,
             left_out: spans(&self.left_out).count() as u64,

@@ -60,6 +60,9 @@ struct NodeJson<'a> {
     /// `null` when the asset is not partitioned.
     partitions: Option<PartitionsJson<'a>>,
     version: u64,
+    /// Left out unless the asset does not define these partitions any more.
+    #[serde(skip_serializing_if = "std::ops::Not::not")]
+    orphaned: bool,
     depth: u32,
     left_out: u64,
     unread: u64,
@@ -88,6 +91,7 @@ pub(super) fn document(graph: &LineageGraph) -> Document<Content<'_>> {
             count: node.partition_count(),
         }),
         version: node.version.0,
+        orphaned: node.is_orphaned,
         depth: node.depth,
         left_out: node.left_out,
         unread: node.unread,

@@ -7,8 +7,8 @@ use flowstone_core::memory::MemoryStore;
 use flowstone_core::partition::{DynamicSpace, PartitionKey, PartitionSet, PartitionSpace};
 use flowstone_core::run::RunState;
 use flowstone_core::store::{
-    AssetRow, AssetStatus, ChunkRow, Event, LineageInput, Materialization, Prune, Pruned, Record, RefusedRuns,
-    RunFilter, RunRow, StepFailure, Store, StoreStats, Versions,
+    AssetRow, AssetStatus, ChunkRow, Event, LineageInput, Materialization, Prune, Pruned, Record, Redefinition,
+    RefusedRuns, RunFilter, RunRow, StepFailure, Store, StoreStats, Versions,
 };
 use flowstone_core::{AssetId, AssetKey, Error, ErrorKind, Result, RunId, Version};
 use jiff::Timestamp;
@@ -118,6 +118,10 @@ impl Store for Doctored {
 
     async fn declare_assets(&self, assets: &[(AssetKey, PartitionSpace)]) -> Result<Vec<AssetId>> {
         self.inner.declare_assets(assets).await
+    }
+
+    async fn redefine(&self, changes: &[Redefinition]) -> Result<Vec<AssetId>> {
+        self.inner.redefine(changes).await
     }
 
     async fn dynamic_set(&self, name: &str) -> Result<DynamicSpace> {

@@ -3,30 +3,16 @@
 use std::sync::mpsc::sync_channel;
 use std::sync::{Arc, Mutex};
 
+use flowstone_core::Error;
 use flowstone_core::asset::{Asset, AssetContext, PartitionStream};
-use flowstone_core::io::{IoEnv, IoFactory, IoManager};
 use flowstone_core::memory::{MemoryIo, MemoryStore};
 use flowstone_core::partition::Partitions;
 use flowstone_core::run::RunState;
 use flowstone_core::store::{ChunkRow, ChunkState, Record, RunFilter, Store};
-use flowstone_core::{Error, Result, TypeInfo};
 use flowstone_runtime::{Engine, EngineOptions};
 
 use crate::doctored::{Doctored, Fate};
-use crate::support::{Count, Gate, all_of, engine_on, eventually, numbered, options, pipeline, within};
-
-/// Values that outlive an engine.
-struct Kept(Arc<MemoryIo>);
-
-impl IoFactory for Kept {
-    fn accepts(&self, _: TypeInfo) -> Result<()> {
-        Ok(())
-    }
-
-    fn open(&self, _: &IoEnv) -> Result<Arc<dyn IoManager>> {
-        Ok(Arc::clone(&self.0) as _)
-    }
-}
+use crate::support::{Count, Gate, Kept, all_of, engine_on, eventually, numbered, options, pipeline, within};
 
 /// A process may end here, and the next one begin.
 struct World {

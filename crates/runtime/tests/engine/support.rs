@@ -7,11 +7,13 @@ use std::time::Duration;
 
 use flowstone_core::asset::Asset;
 use flowstone_core::clock::Clock;
-use flowstone_core::memory::MemoryStore;
+use flowstone_core::io::{IoEnv, IoFactory, IoManager};
+use flowstone_core::memory::{MemoryIo, MemoryStore};
 use flowstone_core::partition::{PartitionSelector, Partitions};
 use flowstone_core::pipeline::Pipeline;
 use flowstone_core::plan::{Force, RunRequest};
 use flowstone_core::store::Store;
+use flowstone_core::{Result, TypeInfo};
 use flowstone_runtime::{Engine, EngineOptions};
 use jiff::Timestamp;
 use tokio::sync::Semaphore;
@@ -32,6 +34,20 @@ struct TokioClock {
 impl Clock for TokioClock {
     fn now(&self) -> Timestamp {
         self.origin + self.start.elapsed()
+    }
+}
+
+/// Values that outlive an engine.
+#[derive(Clone, Default)]
+pub(crate) struct Kept(pub(crate) Arc<MemoryIo>);
+
+impl IoFactory for Kept {
+    fn accepts(&self, _: TypeInfo) -> Result<()> {
+        Ok(())
+    }
+
+    fn open(&self, _: &IoEnv) -> Result<Arc<dyn IoManager>> {
+        Ok(Arc::clone(&self.0) as _)
     }
 }
 

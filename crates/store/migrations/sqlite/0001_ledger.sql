@@ -2,10 +2,14 @@
 -- Triggers hold what must stay true whatever the program above them believes.
 
 CREATE TABLE asset (
-    id    INTEGER PRIMARY KEY,
-    key   TEXT NOT NULL UNIQUE,
-    space TEXT NOT NULL
+    id        INTEGER PRIMARY KEY,
+    key       TEXT NOT NULL,
+    space     TEXT NOT NULL,
+    -- 1 when the partitions were defined anew since, under another number.
+    is_former INTEGER NOT NULL DEFAULT 0
 ) STRICT;
+
+CREATE UNIQUE INDEX asset_current ON asset (key) WHERE is_former = 0;
 
 -- The dictionary of code versions: 16 bytes each, stored once.
 CREATE TABLE code (

@@ -191,7 +191,11 @@ async fn ended_chunk(connection: &mut SqliteConnection, cache: &mut Cache, run: 
 }
 
 /// Loads the status of those of `touched` that are not remembered, with one statement for all of them.
-async fn statuses(connection: &mut SqliteConnection, cache: &mut Cache, touched: HashSet<AssetId>) -> Result<()> {
+pub(super) async fn statuses(
+    connection: &mut SqliteConnection,
+    cache: &mut Cache,
+    touched: HashSet<AssetId>,
+) -> Result<()> {
     let mut unknown = Rows::default();
     for asset in touched {
         if asset.0 < cache.asset_count && !cache.marks.contains_key(&asset) {

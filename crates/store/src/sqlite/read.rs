@@ -5,6 +5,7 @@ use std::collections::HashMap;
 use flowstone_core::partition::PartitionSet;
 use flowstone_core::store::{AssetRow, AssetStatus, HeadSet, LineageInput, Materialization, Versions};
 use flowstone_core::{AssetId, AssetKey, CodeVersion, Result, Version};
+use sqlx::sqlite::SqliteExecutor;
 use sqlx::{AssertSqlSafe, Row, SqlitePool};
 
 use super::batch::Rows;
@@ -16,18 +17,20 @@ use super::span::classes_of;
 use super::word;
 use crate::error::{corrupt, sort};
 
-pub(super) async fn assets(readers: &SqlitePool) -> Result<Vec<AssetRow>> {
-    let rows: Vec<(i64, String, String)> = sqlx::query_as("SELECT id, key, space FROM asset ORDER BY id")
-        .fetch_all(readers)
-        .await
-        .map_err(sort)?;
+pub(super) async fn assets(executor: impl SqliteExecutor<'_>) -> Result<Vec<AssetRow>> {
+    let rows: Vec<(i64, String, String, bool)> =
+        sqlx::query_as("SELECT id, key, space, is_former FROM asset ORDER BY id")
+            .fetch_all(executor)
+            .await
+            .map_err(sort)?;
     rows.into_iter()
-        .map(|(id, key, space)| {
+        .map(|(id, key, space, is_former)| {
             let key = AssetKey::new(key).map_err(|error| corrupt("asset name", error))?;
             Ok(AssetRow {
                 id: asset_id(id)?,
                 key,
                 space: json("partition space", space.as_bytes())?,
+                is_former,
             })
         })
         .collect()

@@ -137,6 +137,12 @@ impl Target {
     }
 }
 
+/// One text that writes to `targets`, within a transaction that is open.
+pub(super) fn statements(targets: u16) -> String {
+    let wanted = Target::ALL.into_iter().filter(|target| targets & target.bit() != 0);
+    wanted.map(Target::statement).collect()
+}
+
 /// The texts that were needed so far, by the set of targets as bits.
 #[derive(Debug, Default)]
 pub(super) struct Texts {
@@ -146,11 +152,10 @@ pub(super) struct Texts {
 impl Texts {
     /// One text that writes to `targets` in one transaction.
     pub(super) fn writing(&mut self, targets: u16) -> Arc<str> {
-        let text = self.by_targets.entry(targets).or_insert_with(|| {
-            let wanted = Target::ALL.into_iter().filter(|target| targets & target.bit() != 0);
-            let statements: String = wanted.map(Target::statement).collect();
-            format!("BEGIN IMMEDIATE;{statements}COMMIT").into()
-        });
+        let text = self
+            .by_targets
+            .entry(targets)
+            .or_insert_with(|| format!("BEGIN IMMEDIATE;{}COMMIT", statements(targets)).into());
         Arc::clone(text)
     }
 }

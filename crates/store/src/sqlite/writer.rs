@@ -8,7 +8,7 @@ use std::collections::HashMap;
 use std::path::Path;
 
 use flowstone_core::partition::PartitionSpace;
-use flowstone_core::store::Record;
+use flowstone_core::store::{Record, Redefinition};
 use flowstone_core::{AssetId, AssetKey, Error, ErrorKind, Result};
 use sqlx::{AssertSqlSafe, Connection, Executor, Sqlite, SqliteConnection, Transaction};
 
@@ -16,6 +16,8 @@ use super::batch::{Heap, Rows};
 use super::cache::Cache;
 use super::encode::{Encoded, encode};
 use super::lock::OwnerLock;
+use super::redefine::redefine;
+use super::row::json;
 use super::stage::stage;
 use super::statements::Texts;
 use super::{connect, load, schema};
@@ -99,10 +101,11 @@ impl Writer {
 
     pub(super) async fn declare(&mut self, assets: &[(AssetKey, PartitionSpace)]) -> Result<Vec<AssetId>> {
         let mut cache = self.take_cache().await?;
-        let known: Vec<(i64, String, String)> = sqlx::query_as("SELECT id, key, space FROM asset")
+        let known: Vec<(i64, String, String)> = sqlx::query_as("SELECT id, key, space FROM asset WHERE is_former = 0")
             .fetch_all(&mut self.connection)
             .await
             .map_err(sort)?;
+        let mut next = cache.asset_count;
         let mut by_key = HashMap::with_capacity(known.len());
         for (id, key, space) in known {
             by_key.insert(
@@ -115,11 +118,12 @@ impl Writer {
         let mut changed = HashMap::new();
         for (key, space) in assets {
             let text = serde_json::to_string(space).map_err(|error| unwritable(key, error))?;
-            let next = by_key.len() as u32;
-            let (id, stored) = by_key
-                .entry(key.as_str().to_owned())
-                .or_insert_with(|| (next, String::new()));
+            let (id, stored) = by_key.entry(key.as_str().to_owned()).or_insert_with(|| {
+                next += 1;
+                (next - 1, String::new())
+            });
             if *stored != text {
+                check_growth(key, stored, space)?;
                 stored.clone_from(&text);
                 changed.insert(*id, (key, text));
             }
@@ -145,10 +149,33 @@ impl Writer {
                 .await
                 .map_err(sort)?;
         }
-        cache.asset_count = by_key.len() as u32;
+        cache.asset_count = next;
         self.cache = Some(cache);
         Ok(ids)
     }
+
+    pub(super) async fn redefine(&mut self, changes: &[Redefinition]) -> Result<Vec<AssetId>> {
+        // What is remembered of the assets is not true any more afterwards.
+        let cache = self.take_cache().await?;
+        let mut transaction = self.begin().await?;
+        let ids = redefine(&mut transaction, cache, changes).await?;
+        transaction.commit().await.map_err(sort)?;
+        Ok(ids)
+    }
+}
+
+/// Refuses a space that is not the one that is stored with more behind its end.
+fn check_growth(key: &AssetKey, stored: &str, space: &PartitionSpace) -> Result<()> {
+    if stored.is_empty() {
+        return Ok(());
+    }
+    let known: PartitionSpace = json("partition space", stored.as_bytes())?;
+    if known.is_start_of(space) {
+        return Ok(());
+    }
+    Err(Error::new(ErrorKind::Conflict, "its partitions are defined anew")
+        .code("partitions_redefined")
+        .about(format!("asset {key}")))
 }
 
 fn unwritable(key: &AssetKey, error: serde_json::Error) -> Error {

@@ -2,7 +2,7 @@
 
 use bytes::Bytes;
 use flowstone_core::io::{Address, Stored};
-use flowstone_core::partition::PartitionSpace;
+use flowstone_core::partition::{Daily, PartitionSpace, Partitions};
 use flowstone_core::run::RunState;
 use flowstone_core::store::{AssetStatus, ChunkProgress, ChunkState, HeadSet, Record, RunRow, Store};
 use flowstone_core::{AssetKey, DataVersion, Error, ErrorKind, ErrorRecord, Version};
@@ -157,13 +157,14 @@ async fn extreme_numbers_come_back_and_greater_ones_are_refused() {
 }
 
 #[tokio::test]
-async fn assets_keep_their_ids_and_take_a_new_space() {
+async fn assets_keep_their_ids_and_take_a_longer_space() {
     let (state, store) = fresh().await;
     let name = |name: &str| AssetKey::new(name).unwrap();
-    let days = flowstone_core::partition::Partitions::from(flowstone_core::partition::Daily::from("2013-01-01"));
-    let days = days.build().unwrap();
+    let built = |days: Daily| Partitions::from(days).build().unwrap();
+    let days = built(Daily::from("2013-01-01"));
+    let one_year = built(Daily::from("2013-01-01").until("2014-01-01"));
     let first = store
-        .declare_assets(&[(name("a"), PartitionSpace::Unit), (name("b"), PartitionSpace::Unit)])
+        .declare_assets(&[(name("a"), PartitionSpace::Unit), (name("b"), one_year)])
         .await
         .unwrap();
     drop(store);

@@ -7,8 +7,8 @@ use async_trait::async_trait;
 use flowstone_core::partition::{DynamicSpace, PartitionKey, PartitionSet, PartitionSpace};
 use flowstone_core::run::RunState;
 use flowstone_core::store::{
-    AssetRow, AssetStatus, ChunkRow, Event, LineageInput, Materialization, Prune, Pruned, Record, RunFilter, RunRow,
-    StepFailure, Store, StoreStats, Versions,
+    AssetRow, AssetStatus, ChunkRow, Event, LineageInput, Materialization, Prune, Pruned, Record, Redefinition,
+    RunFilter, RunRow, StepFailure, Store, StoreStats, Versions,
 };
 use flowstone_core::{AssetId, AssetKey, Result, RunId, Version};
 use jiff::Timestamp;
@@ -54,6 +54,10 @@ impl<A: AroundCommit> Store for StoreAround<A> {
 
     async fn declare_assets(&self, assets: &[(AssetKey, PartitionSpace)]) -> Result<Vec<AssetId>> {
         self.store.declare_assets(assets).await
+    }
+
+    async fn redefine(&self, changes: &[Redefinition]) -> Result<Vec<AssetId>> {
+        self.store.redefine(changes).await
     }
 
     async fn dynamic_set(&self, name: &str) -> Result<DynamicSpace> {

@@ -1,8 +1,8 @@
 //! Assets: dense numbers for names, once and for ever.
 
-use flowstone_core::AssetId;
-use flowstone_core::partition::PartitionSpace;
+use flowstone_core::partition::{PartitionSpace, StaticSpace};
 use flowstone_core::store::{AssetRow, Store};
+use flowstone_core::{AssetId, ErrorKind};
 
 use super::StoreUnderTest;
 use super::fixture::{key, letters};
@@ -28,12 +28,10 @@ pub async fn asset_ids_are_dense_and_never_change<S: Store>(store: StoreUnderTes
     assert_eq!(listed, [(0, "c"), (1, "a"), (2, "b"), (3, "d")]);
 }
 
-/// The space of the last declaration counts; the number stays.
-pub async fn declaring_again_replaces_the_space<S: Store>(store: StoreUnderTest<S>) {
-    let first = store
-        .declare_assets(&[(key("a"), PartitionSpace::Unit)])
-        .await
-        .expect("ids");
+/// A space that has more behind its end is the one that counts; the number stays.
+pub async fn declaring_a_longer_space_replaces_it<S: Store>(store: StoreUnderTest<S>) {
+    let short = PartitionSpace::Static(StaticSpace::new(["a", "b"]).expect("a space"));
+    let first = store.declare_assets(&[(key("a"), short)]).await.expect("ids");
 
     let again = store.declare_assets(&[(key("a"), letters())]).await.expect("ids");
 
@@ -44,7 +42,26 @@ pub async fn declaring_again_replaces_the_space<S: Store>(store: StoreUnderTest<
         [AssetRow {
             id: first[0],
             key: key("a"),
-            space: letters()
+            space: letters(),
+            is_former: false,
         }]
     );
+}
+
+/// A space in which an index would mean another partition is no matter of declaring.
+pub async fn a_space_that_is_another_is_not_declared<S: Store>(store: StoreUnderTest<S>) {
+    store.declare_assets(&[(key("a"), letters())]).await.expect("ids");
+    let before = store.assets().await.expect("assets");
+
+    for other in [["b", "a", "c"].as_slice(), &["a", "b"]] {
+        let other = PartitionSpace::Static(StaticSpace::new(other.iter().copied()).expect("a space"));
+        let declared = [(key("new"), letters()), (key("a"), other)];
+        let refused = store.declare_assets(&declared).await.expect_err("it is refused");
+
+        assert_eq!(
+            (refused.kind(), refused.stable_code()),
+            (ErrorKind::Conflict, "partitions_redefined")
+        );
+        assert_eq!(store.assets().await.expect("assets"), before, "nothing is declared");
+    }
 }

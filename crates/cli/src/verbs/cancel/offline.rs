@@ -71,7 +71,9 @@ async fn records(
     let (mut machine, mut effects) = match rebuild(pipeline, store, &known, row, &plan, now).await {
         Ok(rebuilt) => rebuilt,
         // The pipeline has changed since, so the machine cannot be had; the run ends all the same.
-        Err(error) if error.stable_code() == "code_changed" => return unplanned(records).await,
+        Err(error) if error.stable_code() == "code_changed" || !known.fit(pipeline.graph()) => {
+            return unplanned(records).await;
+        }
         Err(error) => return Err(error),
     };
     if !machine.is_over() {
