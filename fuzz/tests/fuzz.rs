@@ -42,3 +42,20 @@ fn nothing_from_outside_crashes_what_reads_it() {
     std::io::stdout().write_all(told.as_bytes()).expect("somebody listens");
     assert!(crashes.is_empty(), "{}", crashes.join("\n"));
 }
+
+#[test]
+fn every_target_can_be_led_by_coverage() {
+    let folder = std::path::Path::new(env!("CARGO_MANIFEST_DIR")).join("coverage");
+    let manifest = std::fs::read_to_string(folder.join("Cargo.toml")).expect("it is text");
+    for target in TARGETS {
+        let name = target.name;
+        let file = format!("targets/{name}.rs");
+        assert!(
+            manifest.contains(&format!("name = \"{name}\"\npath = \"{file}\"")),
+            "{name}"
+        );
+        let text = std::fs::read_to_string(folder.join(&file)).expect("it is text");
+        assert!(text.contains(&format!("lead!(\"{name}\")")), "{file}");
+    }
+    assert_eq!(manifest.matches("[[bin]]").count(), TARGETS.len());
+}

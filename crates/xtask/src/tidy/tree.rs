@@ -16,7 +16,7 @@ pub(crate) struct TextFile {
     pub(crate) text: String,
 }
 
-const LEFT_OUT: &[&str] = &["target", "node_modules"];
+const LEFT_OUT: &[&str] = &["target", "node_modules", "artifacts", "corpus"];
 
 const HIDDEN_BUT_OURS: &[&str] = &[".cargo", ".ci", ".config", ".github"];
 

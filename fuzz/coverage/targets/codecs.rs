@@ -1,0 +1,5 @@
+//! `codecs`, led by coverage.
+
+#![no_main]
+
+flowstone_fuzz_coverage::lead!("codecs");

@@ -1,0 +1,5 @@
+//! `parquet`, led by coverage.
+
+#![no_main]
+
+flowstone_fuzz_coverage::lead!("parquet");

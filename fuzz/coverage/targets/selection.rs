@@ -1,0 +1,5 @@
+//! `selection`, led by coverage.
+
+#![no_main]
+
+flowstone_fuzz_coverage::lead!("selection");
