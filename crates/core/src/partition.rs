@@ -8,6 +8,7 @@ mod bind;
 mod bound;
 mod change;
 mod cron;
+mod custom;
 mod dynamic;
 mod granularity;
 mod grid;
@@ -32,6 +33,7 @@ pub use author::{Cron, Daily, EveryMinutes, Hourly, Monthly, Partitions, Weekly,
 pub use bound::{BoundMapping, CHECKED_LEN_MAX, EdgeShape};
 pub use change::SpaceChange;
 pub use cron::CronRule;
+pub use custom::{CUSTOM_LEN_MAX, CustomMapping};
 pub use dynamic::{DYNAMIC_LEN_MAX, DynamicKey, DynamicSpace, KEY_BYTES_PER_CALL_MAX, KEYS_PER_CALL_MAX, SetSnapshot};
 pub use granularity::Granularity;
 pub use key::{KEY_BYTES_MAX, KEY_DEPTH_MAX, KEY_TEXT_BYTES_MAX, PartitionKey};

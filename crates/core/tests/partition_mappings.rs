@@ -108,6 +108,17 @@ fn any_edge() -> impl Strategy<Value = (Mapping, PartitionSpace, PartitionSpace)
             built(Partitions::keys(0..5)),
         )
     });
+    let custom = prop::collection::vec((0_i64..8, 0_i64..5), 0..20).prop_map(|pairs| {
+        let reads = move |key: &PartitionKey| {
+            let read = pairs.iter().filter(|(down, _)| PartitionKey::from(*down) == *key);
+            read.map(|(_, up)| PartitionKey::from(*up)).collect::<Vec<_>>()
+        };
+        (
+            Mapping::custom("drawn", "1", reads),
+            built(Partitions::keys(0..8)),
+            built(Partitions::keys(0..5)),
+        )
+    });
     let dimension = (
         any_product(),
         prop_oneof![
@@ -123,7 +134,7 @@ fn any_edge() -> impl Strategy<Value = (Mapping, PartitionSpace, PartitionSpace)
             let (down, up) = if down { (product, other) } else { (other, product) };
             Mapping::infer(&down, &up).ok().map(|mapping| (mapping, down, up))
         });
-    prop_oneof![4 => windows, 2 => aligned, 1 => broad, 1 => same, 1 => table, 2 => dimension]
+    prop_oneof![4 => windows, 2 => aligned, 1 => broad, 1 => same, 1 => table, 1 => custom, 2 => dimension]
 }
 
 /// Runs and single members up to a little beyond `len`.
@@ -150,6 +161,7 @@ fn reads(mapping: &Mapping, down: &PartitionSpace, up: &PartitionSpace, p: u64, 
         (Mapping::Identity, _, _) => key(down, p) == key(up, u),
         (Mapping::All, _, _) => true,
         (Mapping::Last, _, _) => u + 1 == up.len_at(now()),
+        (Mapping::Custom(custom), _, _) => custom.reads(&key(down, p)).unwrap().contains(&key(up, u)),
         (Mapping::Table(pairs), _, _) => pairs.contains(&(key(down, p), key(up, u))),
         (Mapping::Window, PartitionSpace::Window(down), PartitionSpace::Window(up)) => {
             let ((a, b), (c, d)) = (down.interval_of(p), up.interval_of(u));

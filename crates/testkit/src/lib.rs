@@ -13,6 +13,7 @@ mod draw;
 pub mod io;
 #[cfg(feature = "engine")]
 mod lab;
+mod mapping;
 mod one_asset;
 pub mod reader;
 pub mod simulation;
@@ -24,6 +25,7 @@ pub use clock::ManualClock;
 pub use draw::Draw;
 #[cfg(feature = "engine")]
 pub use lab::{Disturbed, Lab};
+pub use mapping::check_mapping;
 pub use one_asset::OneAsset;
 
 /// Runs one test of a suite to its end, on a runtime of its own.

@@ -10,7 +10,8 @@ use std::time::Duration;
 
 use flowstone_core::asset::{Asset, Batch, BatchOutcome, In, InputKind, PartitionStream, Retry, Upstream};
 use flowstone_core::partition::{
-    BoundMapping, Daily, EveryMinutes, Hourly, Mapping, Monthly, PartitionSpace, Partitions, Weekly, Yearly,
+    BoundMapping, Daily, EveryMinutes, Hourly, Mapping, Monthly, PartitionKey, PartitionSpace, Partitions, Weekly,
+    Yearly,
 };
 use flowstone_core::pipeline::Pipeline;
 use flowstone_core::store::Store;
@@ -223,6 +224,7 @@ fn input(draw: &mut Draw, down: &PartitionSpace, upstream: usize, up: &Partition
         Some(Mapping::All),
         Some(Mapping::Last),
         Some(table(draw, down, up)),
+        Some(custom(table(draw, down, up))),
         Some(Mapping::Dimension((*draw.pick(&["day", "key"])).to_owned())),
     ];
     let mapping = draw.pick(&drawn).clone();
@@ -256,6 +258,7 @@ fn own_input(draw: &mut Draw, space: &PartitionSpace, number: usize) -> Option<I
         Mapping::Offset(-(earlier as i64)),
         Mapping::Preceding(earlier as u32),
         own_table(draw, space),
+        custom(own_table(draw, space)),
     ];
     let mapping = draw.pick(&drawn).clone();
     let kind = *draw.pick(&[InputKind::Optional, InputKind::Stream]);
@@ -274,6 +277,17 @@ fn table(draw: &mut Draw, down: &PartitionSpace, up: &PartitionSpace) -> Mapping
         space.key_of(draw.below(len as usize) as u64).expect("within the space")
     };
     Mapping::Table((0..6).map(|_| (some(down), some(up))).collect())
+}
+
+/// A function that says what a table does.
+fn custom(table: Mapping) -> Mapping {
+    let Mapping::Table(pairs) = table else {
+        panic!("only a table is made a function");
+    };
+    Mapping::custom("drawn", "1", move |key: &PartitionKey| {
+        let read = pairs.iter().filter(|(reader, _)| reader == key);
+        read.map(|(_, read)| read.clone()).collect::<Vec<_>>()
+    })
 }
 
 fn own_table(draw: &mut Draw, space: &PartitionSpace) -> Mapping {

@@ -124,6 +124,7 @@ fn draft(mut asset: Asset, complaints: &mut Complaints) -> Option<Draft> {
     }
     let (body, output) = asset.made.take()?;
     let space = space?;
+    asset.code_version = with_custom_mappings(asset.code_version, &asset.upstreams);
     let sources = sources(&asset.source_versions, &space)
         .map_err(|error| complaints.push(about_asset(error, &about), location))
         .ok();
@@ -135,6 +136,23 @@ fn draft(mut asset: Asset, complaints: &mut Complaints) -> Option<Draft> {
         output,
         asset,
     })
+}
+
+/// The code of an asset with that of the mappings that are functions, by name and version.
+fn with_custom_mappings(code: CodeVersion, upstreams: &[Upstream]) -> CodeVersion {
+    let custom = upstreams
+        .iter()
+        .enumerate()
+        .filter_map(|(number, upstream)| match &upstream.mapping {
+            Some(mapping @ Mapping::Custom(_)) => Some(format!(" {number} {mapping}")),
+            _ => None,
+        });
+    let custom: String = custom.collect();
+    if custom.is_empty() {
+        code
+    } else {
+        CodeVersion::of(format!("{code}{custom}").as_bytes())
+    }
 }
 
 /// The partitions of each source version.

@@ -1,10 +1,11 @@
 //! Checks a mapping against two spaces and chooses how it is computed.
 
-use std::collections::BTreeMap;
+use std::sync::Arc;
 
 use jiff::Timestamp;
 
-use super::bound::{BoundMapping, CHECKED_LEN_MAX, Plan};
+use super::bound::{BoundMapping, CHECKED_LEN_MAX, Pairs, Plan};
+use super::custom::SAMPLE_LEN;
 use super::key::PartitionKey;
 use super::mapping::Mapping;
 use super::projection::Axis;
@@ -96,6 +97,18 @@ pub(super) fn bind(mapping: &Mapping, down: &PartitionSpace, up: &PartitionSpace
         (Mapping::All, _, _) => Plan::Broadcast(at.existing(up)?),
         (Mapping::Last, _, _) => Plan::Broadcast(at.existing(up)?.max().map(PartitionSet::single).unwrap_or_default()),
         (Mapping::Table(pairs), _, _) => pairs_plan(pairs, down, up, at)?,
+        (Mapping::Custom(custom), _, _) => Plan::Pairs(match at {
+            Lengths::At(_) => custom.pairs(down, up, (len(down), len(up)))?,
+            Lengths::Capacity => {
+                let lens = (len(down).min(SAMPLE_LEN), len(up));
+                custom.check_sample(down, lens.0)?;
+                return Ok(BoundMapping {
+                    plan: Plan::Pairs(custom.pairs(down, up, lens)?),
+                    down_len: lens.0,
+                    up_len: lens.1,
+                });
+            }
+        }),
         (Mapping::Dimension(name), PartitionSpace::Product(product), other)
             if !matches!(other, PartitionSpace::Product(_)) =>
         {
@@ -137,22 +150,20 @@ fn pairs_plan(
     at: Lengths,
 ) -> Result<Plan> {
     let len = |space: &PartitionSpace| at.len(space);
-    let mut down_to_up: BTreeMap<u64, PartitionSet> = BTreeMap::new();
-    let mut up_to_down: BTreeMap<u64, PartitionSet> = BTreeMap::new();
+    let mut table = Pairs::default();
     for (down_key, up_key) in pairs {
         let (Some(reader), Some(read)) = (place_of(down_key, down)?, place_of(up_key, up)?) else {
             continue;
         };
         if reader < len(down) && read < len(up) {
-            down_to_up.entry(reader).or_default().insert(read);
-            up_to_down.entry(read).or_default().insert(reader);
+            table.insert(reader, read);
         }
     }
-    Ok(Plan::Pairs { down_to_up, up_to_down })
+    Ok(Plan::Pairs(Arc::new(table)))
 }
 
 /// The index of a key. One that a dynamic set does not have may be added later, and nothing reads it until then.
-fn place_of(key: &PartitionKey, space: &PartitionSpace) -> Result<Option<u64>> {
+pub(super) fn place_of(key: &PartitionKey, space: &PartitionSpace) -> Result<Option<u64>> {
     match space.index_of(key) {
         Err(error) if error.kind() == ErrorKind::NotFound && !space.dynamic_sets().is_empty() => Ok(None),
         found => found.map(Some),

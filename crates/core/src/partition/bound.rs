@@ -4,6 +4,7 @@
 //! binds once, when it is planned, and so sees the same partitions until it ends.
 
 use std::collections::BTreeMap;
+use std::sync::Arc;
 
 use jiff::Timestamp;
 
@@ -19,7 +20,7 @@ use crate::{Error, Result};
 /// partitions it looks at all, since they are all there.
 pub const CHECKED_LEN_MAX: u64 = 1 << 16;
 
-/// A checked [`Mapping`] between two spaces. Cheap to clone, except for large tables.
+/// A checked [`Mapping`] between two spaces. Cheap to clone.
 ///
 /// Indices at or beyond the lengths do not exist here: they are neither read nor found to read anything.
 #[derive(Debug, Clone)]
@@ -56,10 +57,7 @@ pub(super) enum Plan {
         up: Box<WindowSpace>,
     },
     Broadcast(PartitionSet),
-    Pairs {
-        down_to_up: BTreeMap<u64, PartitionSet>,
-        up_to_down: BTreeMap<u64, PartitionSet>,
-    },
+    Pairs(Arc<Pairs>),
     /// The downstream is a product, of which one digit reads.
     DownDigit {
         axis: Axis,
@@ -72,6 +70,20 @@ pub(super) enum Plan {
         /// What is not read, since it is retired.
         retired: PartitionSet,
     },
+}
+
+/// Who reads whom, both ways.
+#[derive(Debug, Default)]
+pub(super) struct Pairs {
+    pub(super) down_to_up: BTreeMap<u64, PartitionSet>,
+    pub(super) up_to_down: BTreeMap<u64, PartitionSet>,
+}
+
+impl Pairs {
+    pub(super) fn insert(&mut self, reader: u64, read: u64) {
+        self.down_to_up.entry(reader).or_default().insert(read);
+        self.up_to_down.entry(read).or_default().insert(reader);
+    }
 }
 
 impl BoundMapping {
@@ -106,7 +118,7 @@ impl BoundMapping {
             Plan::Broadcast(_) => EdgeShape::Broadcast,
             Plan::Trailing { .. }
             | Plan::Overlap { .. }
-            | Plan::Pairs { .. }
+            | Plan::Pairs(_)
             | Plan::DownDigit { .. }
             | Plan::UpDigit { .. } => EdgeShape::Many,
         }
@@ -123,7 +135,7 @@ impl BoundMapping {
             Plan::Overlap { down: from, up: to } => overlapped(down, from, self.down_len, to, self.up_len),
             Plan::Broadcast(read) if down.min().is_some_and(|first| first < self.down_len) => read.clone(),
             Plan::Broadcast(_) => PartitionSet::new(),
-            Plan::Pairs { down_to_up, .. } => looked_up(down, down_to_up),
+            Plan::Pairs(pairs) => looked_up(down, &pairs.down_to_up),
             Plan::DownDigit { axis, inner } => inner.upstream_of(&axis.project(&down.below(self.down_len))),
             Plan::UpDigit { axis, inner, retired } => {
                 let read = axis.spread(&inner.upstream_of(down), self.up_len);
@@ -150,7 +162,7 @@ impl BoundMapping {
             Plan::Overlap { down: to, up: from } => overlapped(up, from, self.up_len, to, self.down_len),
             Plan::Broadcast(read) if up.is_disjoint(read) => PartitionSet::new(),
             Plan::Broadcast(_) => PartitionSet::full(self.down_len),
-            Plan::Pairs { up_to_down, .. } => looked_up(up, up_to_down),
+            Plan::Pairs(pairs) => looked_up(up, &pairs.up_to_down),
             Plan::DownDigit { axis, inner } => axis.spread(&inner.downstream_of(up), self.down_len),
             Plan::UpDigit { axis, inner, retired } => {
                 let read = up.below(self.up_len).difference(retired);
@@ -177,7 +189,7 @@ impl BoundMapping {
             }
             Plan::Overlap { down, up } => overlap((partition, partition), down, up, self.up_len),
             Plan::Broadcast(read) => read.as_interval(),
-            Plan::Pairs { .. } | Plan::DownDigit { .. } | Plan::UpDigit { .. } => {
+            Plan::Pairs(_) | Plan::DownDigit { .. } | Plan::UpDigit { .. } => {
                 self.upstream_of_one(partition).as_interval()
             }
         }
@@ -240,8 +252,14 @@ fn overlap((lo, hi): (u64, u64), from: &WindowSpace, to: &WindowSpace, to_len: u
 
 fn looked_up(set: &PartitionSet, table: &BTreeMap<u64, PartitionSet>) -> PartitionSet {
     let mut found = PartitionSet::new();
-    for (_, others) in table.iter().filter(|(partition, _)| set.contains(**partition)) {
-        found.union_with(others);
+    if set.len() < table.len() as u64 {
+        for others in set.iter().filter_map(|partition| table.get(&partition)) {
+            found.union_with(others);
+        }
+    } else {
+        for (_, others) in table.iter().filter(|(partition, _)| set.contains(**partition)) {
+            found.union_with(others);
+        }
     }
     found
 }

@@ -7,6 +7,7 @@ use std::fmt;
 
 use serde::{Deserialize, Serialize};
 
+use super::custom::CustomMapping;
 use super::key::PartitionKey;
 use super::space::PartitionSpace;
 use crate::{Error, ErrorKind, Result};
@@ -34,12 +35,44 @@ pub enum Mapping {
     Last,
     /// Pairs of a downstream key and an upstream key that it reads.
     Table(Vec<(PartitionKey, PartitionKey)>),
+    /// As a function of the author's says; see [`Mapping::custom`]. It is code, so it is not stored.
+    #[serde(skip)]
+    Custom(CustomMapping),
     /// One of the two is a product, and the other is mapped to its dimension of this name as inferred. Where the
     /// product is upstream, all combinations with the other dimensions are read.
     Dimension(String),
 }
 
 impl Mapping {
+    /// Each partition reads what a function of its key says.
+    ///
+    /// The function must be pure: the answer follows from the key alone. It is asked once for each partition and run; who
+    /// reads a partition is looked up in what it said. A key that the upstream does not have is refused, one that it will
+    /// have later is not read before. Name and version stand for the function: a new version makes the partitions again.
+    ///
+    /// ```
+    /// use flowstone_core::partition::{BoundMapping, Mapping, PartitionKey, PartitionSet, Partitions};
+    ///
+    /// let countries = Partitions::keys(["de", "fr"]).build()?;
+    /// let cities = Partitions::keys(["de/berlin", "de/bonn", "fr/paris"]).build()?;
+    /// let country = Mapping::custom("country of a city", "1", |city: &PartitionKey| match city {
+    ///     PartitionKey::Text(city) => city.split('/').next().map(PartitionKey::from),
+    ///     _ => None,
+    /// });
+    ///
+    /// let bound = BoundMapping::at_capacity(&country, &cities, &countries)?;
+    /// assert_eq!(bound.upstream_of_one(1), PartitionSet::single(0));
+    /// assert_eq!(bound.downstream_of(&PartitionSet::single(0)), PartitionSet::from_range(0..2));
+    /// # Ok::<(), flowstone_core::Error>(())
+    /// ```
+    pub fn custom<K: IntoIterator<Item = PartitionKey>>(
+        name: impl Into<String>,
+        version: impl Into<String>,
+        reads: impl Fn(&PartitionKey) -> K + Send + Sync + 'static,
+    ) -> Self {
+        Self::Custom(CustomMapping::new(name, version, reads))
+    }
+
     /// The mapping that two spaces suggest.
     ///
     /// Equal spaces give `Identity`, time windows `Window`, anything from or to an asset that is not partitioned
@@ -83,6 +116,7 @@ impl fmt::Display for Mapping {
             Self::All => f.write_str("all"),
             Self::Last => f.write_str("last"),
             Self::Table(pairs) => write!(f, "table of {} pairs", pairs.len()),
+            Self::Custom(custom) => write!(f, "custom {:?} version {:?}", custom.name(), custom.version()),
             Self::Dimension(name) => write!(f, "dimension {name}"),
         }
     }
@@ -93,5 +127,5 @@ fn nothing_to_infer(down: &PartitionSpace, up: &PartitionSpace, why: &str) -> Er
         .code("partition_mapping_needed")
         .during("infer partition mapping")
         .about(format!("from ({}) to ({})", up.describe(), down.describe()))
-        .fix("give the mapping: Mapping::All, Mapping::Last, Mapping::Table(pairs) or Mapping::Dimension(name)")
+        .fix("give the mapping: Mapping::All, Mapping::Last, Mapping::Table(pairs), Mapping::Dimension(name) or Mapping::custom(…)")
 }

@@ -28,7 +28,8 @@ impl BoundMapping {
     pub fn reads_only_earlier(&self) -> bool {
         match &self.plan {
             Plan::Shift(shift) | Plan::Trailing { shift, .. } => *shift < 0,
-            Plan::Pairs { down_to_up, .. } => down_to_up
+            Plan::Pairs(pairs) => pairs
+                .down_to_up
                 .iter()
                 .all(|(reader, read)| read.max().is_none_or(|last| last < *reader)),
             Plan::Overlap { .. } | Plan::Broadcast(_) | Plan::DownDigit { .. } | Plan::UpDigit { .. } => false,

@@ -223,7 +223,7 @@ fn partitions_that_suggest_no_mapping_need_one() {
     the pipeline does not fit together
       - asset airports: failed to infer partition mapping from (daily: 2024-01-01 and later, UTC) to (static: EWR and JFK): the two are partitioned differently
         at src/lib.rs:2
-        fix: give the mapping: Mapping::All, Mapping::Last, Mapping::Table(pairs) or Mapping::Dimension(name)
+        fix: give the mapping: Mapping::All, Mapping::Last, Mapping::Table(pairs), Mapping::Dimension(name) or Mapping::custom(…)
     ");
 }
 

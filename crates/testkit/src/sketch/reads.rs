@@ -51,6 +51,10 @@ pub(super) fn reads(mapping: &Mapping, down: &PartitionSpace, up: &PartitionSpac
             let up_key = up.key_of(upstream).unwrap();
             pairs.iter().any(|pair| *pair == (key.clone(), up_key.clone()))
         }),
+        Mapping::Custom(custom) => {
+            let read = custom.reads(&key).unwrap();
+            that(&|upstream| read.contains(&up.key_of(upstream).unwrap()))
+        }
         Mapping::Dimension(name) => match (down, up) {
             (PartitionSpace::Product(product), _) => {
                 let space = product.dimension(name).unwrap();
