@@ -4,7 +4,7 @@
 //! what is special. The lock is held for decisions, never while something is awaited, and records are queued under it,
 //! so that the order of decisions is the order of commits.
 
-use std::collections::{BTreeSet, HashMap};
+use std::collections::{BTreeMap, BTreeSet};
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, OnceLock, PoisonError, Weak};
 use std::time::{Duration, Instant};
@@ -50,9 +50,9 @@ pub(crate) struct LiveRun {
 
 struct Core {
     machine: RunMachine,
-    running: HashMap<ChunkId, Running>,
+    running: BTreeMap<ChunkId, Running>,
     /// What chunks in flight hold.
-    leases: HashMap<ChunkId, Lease>,
+    leases: BTreeMap<ChunkId, Lease>,
     stage: Stage,
     /// True while the actor knows that more workers would be of use.
     has_nudged: bool,
@@ -114,8 +114,8 @@ impl LiveRun {
         let holds_back = AtomicBool::new(machine.state() == RunState::Paused);
         let core = Core {
             machine,
-            running: HashMap::new(),
-            leases: HashMap::new(),
+            running: BTreeMap::new(),
+            leases: BTreeMap::new(),
             stage: Stage::Going,
             has_nudged: false,
             has_woken: false,

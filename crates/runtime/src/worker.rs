@@ -197,10 +197,13 @@ impl Chunk<'_> {
         mut step: Pin<&mut impl Future<Output = StepEnded>>,
         ended: &mut Vec<StepEnded>,
     ) -> StepEnded {
+        if ended.is_empty() {
+            return step.await;
+        }
         tokio::select! {
             biased;
             end = &mut step => end,
-            () = tokio::time::sleep(REPORT_AFTER), if !ended.is_empty() => {
+            () = tokio::time::sleep(REPORT_AFTER) => {
                 self.report(ended).await;
                 step.await
             }
