@@ -121,7 +121,10 @@ async fn a_call_waits_to_be_full_while_its_upstream_goes_on_and_no_longer() {
     let report = within(engine.run(all_of(&["slow", "fast"]))).await.unwrap();
 
     assert_eq!(report.counts.succeeded, 120, "{report:?}");
-    assert_eq!(calls.lens(), [25, 25, 10]);
+    // A call that was given out first may come to its function later.
+    let mut lens = calls.lens();
+    lens.sort_unstable();
+    assert_eq!(lens, [10, 25, 25]);
 }
 
 #[tokio::test]
@@ -465,7 +468,8 @@ async fn a_call_whose_thread_hangs_is_given_up_and_the_others_are_made() {
         1,
         [Asset::new("hangs")
             .partitions(numbered(4))
-            .deadline(Duration::from_millis(30))
+            // Longer than a call takes that does not hang, however busy the machine is.
+            .deadline(Duration::from_millis(500))
             .retry(Retry::never())
             .run_batch(4, move |context: BatchContext| {
                 if context.partitions().any(|partition| number(&partition) == 2) {
