@@ -54,14 +54,31 @@ impl Over {
             Err(error) => broken(Promise::P20, format!("a run cannot be rebuilt: {error}")),
         };
         match Redrive::request(&self.request, &machine) {
-            Ok(request) => Some(RunRequest {
-                redrive: request.redrive.map(|redrive| doctor.redrive(redrive, &machine)),
-                ..request
-            }),
+            Ok(request) => {
+                let redrive = request.redrive.map(|redrive| doctor.redrive(redrive, &machine));
+                self.check_asked(case, redrive.as_ref());
+                Some(RunRequest { redrive, ..request })
+            }
             Err(error) => {
                 hold_eq!(P20, error.kind(), ErrorKind::Conflict, "why a redrive is refused");
                 hold!(P20, self.left.is_empty(), "{:?} is not redriven: {error}", self.left);
                 None
+            }
+        }
+    }
+
+    /// Nothing is asked for again but what is left.
+    fn check_asked(&self, case: &Case, redrive: Option<&Redrive>) {
+        for (asked, steps) in redrive.into_iter().flat_map(|redrive| &redrive.steps) {
+            let asset = (0..case.ids.len()).find(|number| name(*number) == asked.as_str());
+            let asset = asset.expect("the asset is in the case");
+            for step in steps.iter() {
+                let key = (asset, step);
+                hold!(
+                    P20,
+                    self.left.contains(&key),
+                    "{key:?} had come to a good end and is redriven"
+                );
             }
         }
     }

@@ -91,6 +91,10 @@ impl Seed {
             let own_draw = Draw::seeded(draw.number());
             let is_redriven = Draw::of(&[seed, 13, number]).chance(case.weather.redrive);
             let chosen = Draw::of(&[seed, 17, number]).below(over.len().max(1));
+            // What would be asked for is looked at for every run, and is asked for of one.
+            for over in &over {
+                drop(over.redrive(&case, &world, &doctor));
+            }
             let redriven = over.get(chosen).filter(|_| is_redriven).and_then(|over| {
                 request = over.redrive(&case, &world, &doctor)?;
                 Some(over)
