@@ -3,7 +3,7 @@
 //! What becomes of each partition is decided in core, and moved by the store. This looks, refuses what would lose sight of
 //! values unasked, and keeps definitions from changing under a run that knows partitions by their old places.
 
-use std::collections::{BTreeMap, HashSet};
+use std::collections::{BTreeMap, HashMap, HashSet};
 
 use flowstone_core::graph::AssetGraph;
 use flowstone_core::partition::{BoundMapping, PartitionSet, PartitionSpace, SpaceChange};
@@ -64,19 +64,23 @@ pub(crate) async fn redefined_among(
     store: &dyn Store,
     now: Timestamp,
 ) -> Result<Vec<Redefined>> {
+    // By name, the current definition before the former ones.
+    let mut by_key = HashMap::<_, Vec<&AssetRow>>::with_capacity(rows.len());
+    for row in rows {
+        by_key.entry(&row.key).or_default().push(row);
+    }
     let mut redefined = Vec::new();
     for (_, node) in graph.nodes() {
-        let (former, current): (Vec<_>, Vec<_>) = rows
-            .iter()
-            .filter(|row| row.key == *node.key())
-            .partition(|row| row.is_former);
-        let Some(current) = current.first().filter(|row| row.space != *node.space()) else {
+        let Some(known) = by_key.get_mut(node.key()) else {
             continue;
         };
-        let known: Vec<&AssetRow> = std::iter::once(*current).chain(former).collect();
+        known.sort_by_key(|row| row.is_former);
+        if known[0].is_former || known[0].space == *node.space() {
+            continue;
+        }
         let ids: Vec<AssetId> = known.iter().map(|row| row.id).collect();
         let statuses = store.statuses(&ids).await?;
-        redefined.push(compare(&known, statuses, node.space(), now));
+        redefined.push(compare(known, statuses, node.space(), now));
     }
     for number in 0..redefined.len() {
         let outdated = outdated_by(&redefined[number], &redefined, graph, now)?;
