@@ -403,7 +403,7 @@ mod tests {
             fn f(
                 #[from("a")]
                 #[mapping(All)]
-                #[allow(unused)]
+                #[expect(unused)]
                 a: u8,
             ) {
             }
@@ -413,6 +413,6 @@ mod tests {
             .ok()
             .map(|definition| definition.function.sig.inputs.to_token_stream().to_string());
 
-        assert!(inputs.is_some_and(|inputs| inputs.starts_with("# [allow (unused)] a : u8")));
+        assert!(inputs.is_some_and(|inputs| inputs.starts_with("# [expect (unused)] a : u8")));
     }
 }

@@ -26,12 +26,22 @@ pub(crate) fn asset(definition: &Definition) -> TokenStream {
         .upstreams()
         .filter_map(|upstream| writer.check(&name.value(), upstream));
     quote! {
-        // The engine hands values over, so that these lints have nothing to say here.
-        #[allow(clippy::needless_pass_by_value, clippy::too_many_arguments, clippy::unused_async)]
+        // Not `expect`: what it would expect depends on the function.
+        #[allow(
+            clippy::needless_pass_by_value,
+            clippy::too_many_arguments,
+            clippy::unused_async,
+            reason = "the engine hands values over and waits for every function"
+        )]
         #function
 
         #[doc(hidden)]
-        #[allow(non_camel_case_types, unreachable_pub, clippy::empty_structs_with_brackets)]
+        #[allow(
+            non_camel_case_types,
+            unreachable_pub,
+            clippy::empty_structs_with_brackets,
+            reason = "it is called as the function is, and is as visible"
+        )]
         #visibility struct #ident {}
 
         impl #core::asset::AssetDefinition for #ident {
