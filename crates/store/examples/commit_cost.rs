@@ -113,15 +113,7 @@ async fn backfill(folder: &Path) -> Result<()> {
     let started = Instant::now();
     for chunk in 0..BACKFILL_LEN / CHUNK_LEN {
         let (first, last) = (chunk * CHUNK_LEN, (chunk + 1) * CHUNK_LEN - 1);
-        let input = LineageInput {
-            asset: assets[1],
-            partitions: (first, last),
-            version: Version(1),
-            upstream: assets[0],
-            from: (first, last),
-            one_to_one: true,
-            upstream_version: Version(1),
-        };
+        let input = one_to_one(&assets, (first, last));
         let group = [
             claim(run, assets[1], chunk, PartitionSet::from_range(first..=last)),
             progress(run, assets[1], chunk, (first, last), 1, vec![input]),
@@ -175,15 +167,7 @@ async fn redefinition(folder: &Path) -> Result<()> {
     let run = begin(&store, 3).await?;
     for chunk in 0..REDEFINED_LEN / CHUNK_LEN {
         let (first, last) = (chunk * CHUNK_LEN, (chunk + 1) * CHUNK_LEN - 1);
-        let input = LineageInput {
-            asset: assets[1],
-            partitions: (first, last),
-            version: Version(1),
-            upstream: assets[0],
-            from: (first, last),
-            one_to_one: true,
-            upstream_version: Version(1),
-        };
+        let input = one_to_one(&assets, (first, last));
         let steps = || PartitionSet::from_range(first..=last);
         let group = [
             claim(run, assets[0], chunk, steps()),
@@ -244,6 +228,19 @@ fn claim(run: RunId, asset: AssetId, chunk: u64, steps: PartitionSet) -> Record 
         crashes: 0,
         at,
     })
+}
+
+/// That the first versions of some partitions of the second asset were made from the same ones of the first asset.
+fn one_to_one(assets: &[AssetId], partitions: (u64, u64)) -> LineageInput {
+    LineageInput {
+        asset: assets[1],
+        partitions,
+        version: Version(1),
+        upstream: assets[0],
+        from: partitions,
+        one_to_one: true,
+        upstream_version: Version(1),
+    }
 }
 
 fn progress(

@@ -125,23 +125,16 @@ impl LineageInput {
         if self.asset != asset {
             return vec![*self];
         }
-        let (first, last) = self.partitions;
-        let pieces = moves.pieces(first, last).map(|piece| {
-            let len = piece.last - piece.first;
-            let (to, asset) = piece.to.map_or((piece.first, asset), |to| (to, into));
-            let counterpart = self.from.0 + (piece.first - first);
-            Self {
+        let ends = (self.partitions, self.from);
+        let parts = parts(ends, self.one_to_one, (asset, into), moves);
+        parts
+            .map(|(asset, partitions, from)| Self {
                 asset,
-                partitions: (to, to + len),
-                from: if self.one_to_one {
-                    (counterpart, counterpart + len)
-                } else {
-                    self.from
-                },
+                partitions,
+                from,
                 ..*self
-            }
-        });
-        pieces.collect()
+            })
+            .collect()
     }
 
     /// The same where only what it was made from has moved.
@@ -150,24 +143,40 @@ impl LineageInput {
         if self.upstream != asset {
             return vec![*self];
         }
-        let (first, last) = self.from;
-        let pieces = moves.pieces(first, last).map(|piece| {
-            let len = piece.last - piece.first;
-            let (to, upstream) = piece.to.map_or((piece.first, asset), |to| (to, into));
-            let counterpart = self.partitions.0 + (piece.first - first);
-            Self {
+        let ends = (self.from, self.partitions);
+        let parts = parts(ends, self.one_to_one, (asset, into), moves);
+        parts
+            .map(|(upstream, from, partitions)| Self {
                 upstream,
-                from: (to, to + len),
-                partitions: if self.one_to_one {
-                    (counterpart, counterpart + len)
-                } else {
-                    self.partitions
-                },
+                partitions,
+                from,
                 ..*self
-            }
-        });
-        pieces.collect()
+            })
+            .collect()
     }
+}
+
+type Interval = (u64, u64);
+
+/// The parts of an input, of which `moved` is cut where `moves` tears it: whose partitions each is of now, where they are, and
+/// what stands at the other end.
+fn parts(
+    (moved, other): (Interval, Interval),
+    one_to_one: bool,
+    (was, into): (AssetId, AssetId),
+    moves: &PartitionMoves,
+) -> impl Iterator<Item = (AssetId, Interval, Interval)> {
+    moves.pieces(moved.0, moved.1).map(move |piece| {
+        let len = piece.last - piece.first;
+        let (to, asset) = piece.to.map_or((piece.first, was), |to| (to, into));
+        let counterpart = other.0 + (piece.first - moved.0);
+        let other = if one_to_one {
+            (counterpart, counterpart + len)
+        } else {
+            other
+        };
+        (asset, (to, to + len), other)
+    })
 }
 
 #[cfg(test)]
