@@ -3,6 +3,7 @@
 //! This file reads the command line and says how the process ends. What a figure is stands in `figures`, what it should
 //! be in `goals`, how it is told in `report`.
 
+mod child;
 mod disk;
 mod engine;
 mod figures;

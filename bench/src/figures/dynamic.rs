@@ -3,18 +3,17 @@
 //! Each round is a new process, this program again, on a ledger that is there already. The note tells the most memory that it
 //! held, and what adding the keys took.
 
-use std::io::{Write, stderr};
 use std::path::{Path, PathBuf};
-use std::process::{Command, ExitCode, Stdio};
+use std::process::ExitCode;
 use std::time::Instant;
 
+use flowstone_core::Result;
 use flowstone_core::partition::{KEYS_PER_CALL_MAX, PartitionKey};
 use flowstone_core::store::Store;
-use flowstone_core::{Error, ErrorKind, Result};
 use flowstone_store::SqliteStore;
 
 use super::{Figure, Measured, Setup};
-use crate::{engine, rounds};
+use crate::{child, engine, rounds};
 
 const KEYS: usize = 1_000_000;
 const SET: &str = "customers";
@@ -37,7 +36,7 @@ fn measure(setup: &Setup) -> Result<Measured> {
     let added_s = started.elapsed().as_secs_f64();
     let (mut times, mut most_mb) = (Vec::new(), 0.0_f64);
     for _ in 0..ROUNDS {
-        let (took, mb) = look(folder.path())?;
+        let [took, mb] = child::ask([CHILD_ARGUMENT.as_ref(), folder.path().as_os_str()])?;
         times.push(took);
         most_mb = most_mb.max(mb);
     }
@@ -62,24 +61,6 @@ async fn add(folder: &Path) -> Result<()> {
     store.close().await
 }
 
-fn look(state: &Path) -> Result<(f64, f64)> {
-    let child = Command::new(std::env::current_exe()?)
-        .arg(CHILD_ARGUMENT)
-        .arg(state)
-        .stdout(Stdio::null())
-        .stderr(Stdio::piped())
-        .output()?;
-    let told = String::from_utf8_lossy(&child.stderr);
-    let numbers: Vec<f64> = told.split_whitespace().filter_map(|word| word.parse().ok()).collect();
-    match *numbers {
-        [took, mb] if child.status.success() => Ok((took, mb)),
-        _ => Err(Error::new(
-            ErrorKind::Internal,
-            format!("the child said {told:?} and ended with {}", child.status),
-        )),
-    }
-}
-
 /// The process that is measured.
 pub(crate) fn child() -> ExitCode {
     let Some(state) = std::env::args_os().nth(2) else {
@@ -91,10 +72,7 @@ pub(crate) fn child() -> ExitCode {
     let (Ok(KEYS), Some(mb)) = (loaded, crate::machine::memory_most_mb()) else {
         return ExitCode::FAILURE;
     };
-    match writeln!(stderr(), "{took} {mb}") {
-        Ok(()) => ExitCode::SUCCESS,
-        Err(_) => ExitCode::FAILURE,
-    }
+    child::tell(&[took, mb])
 }
 
 async fn load(state: PathBuf) -> Result<usize> {

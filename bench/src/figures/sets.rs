@@ -5,9 +5,8 @@
 //! program again: it runs the verbs `plan * --all` and `status` of the command line on that state, from the arguments to
 //! the written answer, and tells how long each took and the most memory that it ever held.
 
-use std::io::{Write, stderr};
 use std::path::Path;
-use std::process::{Command, ExitCode, Stdio};
+use std::process::ExitCode;
 use std::time::Instant;
 
 use flowstone::prelude::*;
@@ -20,7 +19,7 @@ use flowstone_core::{ChunkNo, DataVersion, Fence, Incarnation, Version};
 use flowstone_store::SqliteStore;
 
 use super::{Figure, Measured, Setup};
-use crate::{engine, rounds};
+use crate::{child, engine, rounds};
 
 const LEN: u64 = 10_000_000;
 const MADE: u64 = 100_000;
@@ -167,25 +166,12 @@ fn scattered(n: u64) -> u64 {
 }
 
 fn look(state: &Path) -> Result<Seen> {
-    let child = Command::new(std::env::current_exe()?)
-        .arg(CHILD_ARGUMENT)
-        .arg(state)
-        .stdout(Stdio::null())
-        .stderr(Stdio::piped())
-        .output()?;
-    let told = String::from_utf8_lossy(&child.stderr);
-    let numbers: Vec<f64> = told.split_whitespace().filter_map(|word| word.parse().ok()).collect();
-    match *numbers {
-        [plan_ms, status_ms, rss_mb] if child.status.success() => Ok(Seen {
-            plan_ms,
-            status_ms,
-            rss_mb,
-        }),
-        _ => Err(Error::new(
-            ErrorKind::Internal,
-            format!("the child said {told:?} and ended with {}", child.status),
-        )),
-    }
+    let [plan_ms, status_ms, rss_mb] = child::ask([CHILD_ARGUMENT.as_ref(), state.as_os_str()])?;
+    Ok(Seen {
+        plan_ms,
+        status_ms,
+        rss_mb,
+    })
 }
 
 /// The process that is measured.
@@ -205,8 +191,5 @@ pub(crate) fn child() -> ExitCode {
     let Some(rss_mb) = crate::machine::memory_most_mb().filter(|_| is_right) else {
         return ExitCode::FAILURE;
     };
-    match writeln!(stderr(), "{plan_ms} {status_ms} {rss_mb}") {
-        Ok(()) => ExitCode::SUCCESS,
-        Err(_) => ExitCode::FAILURE,
-    }
+    child::tell(&[plan_ms, status_ms, rss_mb])
 }

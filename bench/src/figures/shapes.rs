@@ -5,8 +5,7 @@
 //! if half of the graph takes half of the time, which the note tells. Each graph is planned in a process of its own, this
 //! program again, so that the note can tell the memory too.
 
-use std::io::{Write, stdout};
-use std::process::{Command, ExitCode};
+use std::process::ExitCode;
 use std::sync::Arc;
 use std::time::Instant;
 
@@ -17,7 +16,7 @@ use flowstone_core::store::AssetStatus;
 use flowstone_core::{AssetId, BoxFuture, Error, ErrorKind, Result, Value};
 
 use super::{Figure, Measured, Setup};
-use crate::{engine, rounds};
+use crate::{child, engine, rounds};
 
 const CHAIN_LEN: usize = 100_000;
 const LAYERS: usize = 20;
@@ -44,10 +43,10 @@ pub(crate) const MESH: Figure = Figure {
 fn measure(_: &Setup, shape: &str, size: usize) -> Result<Measured> {
     let (mut whole, mut half, mut memory) = (Vec::new(), Vec::new(), Vec::new());
     for _ in 0..ROUNDS {
-        let (per_part_us, rss_mb) = look(shape, size)?;
+        let [per_part_us, rss_mb] = look(shape, size)?;
         whole.push(per_part_us);
         memory.push(rss_mb);
-        half.push(look(shape, size / 2)?.0);
+        half.push(look(shape, size / 2)?[0]);
     }
     let (half, memory) = (rounds::median(half), rounds::median(memory));
     Ok(Measured {
@@ -59,19 +58,8 @@ fn measure(_: &Setup, shape: &str, size: usize) -> Result<Measured> {
 }
 
 /// Microseconds for each asset or edge, and the most memory that the process held.
-fn look(shape: &str, size: usize) -> Result<(f64, f64)> {
-    let child = Command::new(std::env::current_exe()?)
-        .args([CHILD_ARGUMENT, shape, &size.to_string()])
-        .output()?;
-    let told = String::from_utf8_lossy(&child.stdout);
-    let numbers: Vec<f64> = told.split_whitespace().filter_map(|word| word.parse().ok()).collect();
-    match *numbers {
-        [per_part_us, rss_mb] if child.status.success() => Ok((per_part_us, rss_mb)),
-        _ => Err(Error::new(
-            ErrorKind::Internal,
-            format!("the child said {told:?} and ended with {}", child.status),
-        )),
-    }
+fn look(shape: &str, size: usize) -> Result<[f64; 2]> {
+    child::ask([CHILD_ARGUMENT, shape, &size.to_string()])
 }
 
 /// The process that is measured.
@@ -84,15 +72,9 @@ pub(crate) fn child() -> ExitCode {
             _ => (mesh(size).ok()?, (size - 1) * WIDTH * WIDTH),
         };
         let planned_us = plan(&pipeline).ok()?;
-        writeln!(
-            stdout(),
-            "{} {}",
-            planned_us / parts as f64,
-            crate::machine::memory_most_mb()?
-        )
-        .ok()
+        Some([planned_us / parts as f64, crate::machine::memory_most_mb()?])
     })();
-    told.map_or(ExitCode::FAILURE, |()| ExitCode::SUCCESS)
+    told.map_or(ExitCode::FAILURE, |numbers| child::tell(&numbers))
 }
 
 /// Microseconds to plan everything.
