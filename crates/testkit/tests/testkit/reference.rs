@@ -9,7 +9,7 @@ use flowstone_core::coordinator::{ChildOutcome, Coordinator, Verdict};
 use flowstone_core::lineage::{LineageCommit, LineageSink};
 use flowstone_core::partition::PartitionSet;
 use flowstone_core::reader::{Cursor, Item, ItemReader, Page};
-use flowstone_core::{AssetId, Error, ErrorKind, Result, Value, Version};
+use flowstone_core::{AssetId, Error, ErrorKind, Result, Version};
 use flowstone_testkit::coordinator::CoordinatorUnderTest;
 use flowstone_testkit::reader::ReaderUnderTest;
 use flowstone_testkit::sink::SinkUnderTest;
@@ -40,16 +40,13 @@ impl ItemReader for Words {
             }
         };
         let end = (start + items_max).min(self.words.len());
-        let items = self.words[start..end].iter().map(|word| Item {
-            key: (*word).to_owned(),
-            value: Value::new((*word).to_owned()),
-        });
+        let items = self.words[start..end].iter().map(|word| Item::new(*word, word));
         let next = (end < self.words.len()).then(|| Cursor {
             version: 1,
             position: vec![end as u8],
         });
         Ok(Page {
-            items: items.collect(),
+            items: items.collect::<Result<_>>()?,
             next,
         })
     }
