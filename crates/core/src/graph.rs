@@ -252,6 +252,26 @@ impl AssetGraph {
         found.ok_or_else(|| check::unknown_asset(name, self.nodes.iter().map(|node| node.key.as_str())))
     }
 
+    /// The assets called `names`, one after the other; fast where these stand in the order of the nodes, as those of a plan
+    /// do.
+    ///
+    /// # Errors
+    /// As [`find`](Self::find), in the place of a name that is unknown.
+    pub fn find_each<'a>(
+        &'a self,
+        names: impl IntoIterator<Item = &'a AssetKey> + 'a,
+    ) -> impl Iterator<Item = Result<NodeIx>> + 'a {
+        let mut next = 0;
+        names.into_iter().map(move |name| {
+            let found = match self.nodes.get(next) {
+                Some(node) if node.key == *name => node_ix(next),
+                _ => self.find(name.as_str())?,
+            };
+            next = found.index() + 1;
+            Ok(found)
+        })
+    }
+
     /// Everything upstream of `node`, itself excluded, up to `depth` steps away.
     pub fn upstream_of(&self, node: NodeIx, depth: usize) -> Vec<NodeIx> {
         self.reach(node, depth, |node| {

@@ -16,7 +16,7 @@ use std::sync::Arc;
 use jiff::Timestamp;
 use serde::{Deserialize, Serialize};
 
-use crate::graph::{Input, Node};
+use crate::graph::{AssetGraph, Input, Node, NodeIx};
 use crate::partition::{BoundMapping, PartitionSelector, PartitionSet, SetSnapshot};
 use crate::store::Versions;
 use crate::{AssetId, AssetKey, CodeVersion, Error, ErrorKind, Result};
@@ -181,6 +181,14 @@ impl RunPlan {
     pub fn bind(&self, node: &Node, input: &Input, upstream: &Node) -> Result<BoundMapping> {
         let (down, up) = (node.space().as_of(&self.sets), upstream.space().as_of(&self.sets));
         BoundMapping::new(&input.mapping, &down, &up, self.planned_at)
+    }
+
+    /// The place of each of its assets in `graph`.
+    ///
+    /// # Errors
+    /// `NotFound` in the place of an asset that the graph does not have.
+    pub fn places<'a>(&'a self, graph: &'a AssetGraph) -> impl Iterator<Item = Result<NodeIx>> + 'a {
+        graph.find_each(self.assets.iter().map(|planned| &planned.key))
     }
 
     /// The number of steps.

@@ -153,6 +153,8 @@ fn it_reads_as_compact_runs() {
 #[test]
 fn ten_million_neighbors_take_a_few_bytes() {
     assert!(PartitionSet::full(10_000_000).to_bytes().len() < 10);
+    let farthest = PartitionSet::from_range(1 << 63..);
+    assert_eq!(postcard::to_stdvec(&farthest).unwrap()[1..], farthest.to_bytes());
 }
 
 #[test]

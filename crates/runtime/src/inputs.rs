@@ -21,8 +21,8 @@ const PAGE_LEN_MAX: u64 = 2048;
 pub(crate) struct ChunkInputs {
     lane: Arc<LaneScope>,
     steps: PartitionSet,
-    /// The last page of each input.
-    pages: Vec<Mutex<Page>>,
+    /// The last page of each input of which one was read.
+    pages: Mutex<HashMap<usize, Page>>,
 }
 
 /// Versions and addresses by upstream partition.
@@ -31,8 +31,11 @@ type Page = HashMap<u64, (Version, Stored)>;
 impl ChunkInputs {
     /// The inputs of `steps`.
     pub(crate) fn new(lane: Arc<LaneScope>, steps: PartitionSet) -> Self {
-        let pages = lane.inputs.iter().map(|_| Mutex::default()).collect();
-        Self { lane, steps, pages }
+        Self {
+            lane,
+            steps,
+            pages: Mutex::default(),
+        }
     }
 }
 
@@ -49,8 +52,8 @@ impl InputLoader for ChunkInputs {
 }
 
 impl ChunkInputs {
-    fn page(&self, input: usize) -> MutexGuard<'_, Page> {
-        self.pages[input].lock().unwrap_or_else(PoisonError::into_inner)
+    fn pages(&self) -> MutexGuard<'_, HashMap<usize, Page>> {
+        self.pages.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
     async fn load_pinned(&self, number: usize, upstream: u64) -> Result<Option<Value>> {
@@ -71,7 +74,7 @@ impl ChunkInputs {
             let found = page.get(&upstream).filter(|(known, _)| *known == version);
             found.map(|(_, stored)| stored.clone())
         };
-        if let Some(stored) = find(&self.page(number)) {
+        if let Some(stored) = self.pages().get(&number).and_then(find) {
             return Ok(stored);
         }
         let input = &self.lane.inputs[number];
@@ -87,7 +90,7 @@ impl ChunkInputs {
             .map(|made| (made.partition, (made.version, made.stored)));
         let page = page.collect();
         let found = find(&page);
-        *self.page(number) = page;
+        self.pages().insert(number, page);
         found.ok_or_else(|| {
             Error::new(
                 ErrorKind::NotFound,

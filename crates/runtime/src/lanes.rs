@@ -1,6 +1,6 @@
 //! What the workers of one run share about each planned asset.
 
-use std::collections::{BTreeMap, HashMap, HashSet};
+use std::collections::BTreeMap;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 
@@ -90,7 +90,26 @@ struct Made {
     partitions: PartitionSet,
     /// Those of `partitions` that an earlier process made.
     recovered: PartitionSet,
-    stored: BTreeMap<u64, Stored>,
+    /// What came first stands apart: an asset without partitions has no other, and then nothing is allocated.
+    first: Option<(u64, Stored)>,
+    others: BTreeMap<u64, Stored>,
+}
+
+impl Made {
+    fn add(&mut self, partition: u64, stored: Stored) {
+        self.partitions.insert(partition);
+        match &self.first {
+            Some((first, _)) if *first != partition => drop(self.others.insert(partition, stored)),
+            _ => self.first = Some((partition, stored)),
+        }
+    }
+
+    fn find(&self, partition: u64) -> Option<&Stored> {
+        match &self.first {
+            Some((first, stored)) if *first == partition => Some(stored),
+            _ => self.others.get(&partition),
+        }
+    }
 }
 
 impl LaneOutputs {
@@ -106,9 +125,7 @@ impl LaneOutputs {
     /// Notes that `partition` was made.
     pub(crate) fn add(&self, partition: u64, stored: &Stored) {
         if self.is_read {
-            let mut made = self.made();
-            made.partitions.insert(partition);
-            made.stored.insert(partition, stored.clone());
+            self.made().add(partition, stored.clone());
         }
     }
 
@@ -144,7 +161,7 @@ impl LaneOutputs {
         let made = self.made();
         let base = self.base.get(partition);
         if made.partitions.contains(partition) {
-            (made.stored.get(&partition).cloned(), base.next())
+            (made.find(partition).cloned(), base.next())
         } else {
             (None, base)
         }
@@ -154,16 +171,16 @@ impl LaneOutputs {
 /// Sets up what the workers of a run share.
 pub(crate) fn lane_scopes(run: RunId, plan: &RunPlan, shared: &Shared) -> Result<Vec<Arc<LaneScope>>> {
     let graph = shared.pipeline.graph();
-    let planned_keys: HashSet<_> = plan.assets.iter().map(|planned| &planned.key).collect();
-    let mut place = HashMap::new();
+    let places = plan.places(graph).collect::<Result<Vec<_>>>()?;
+    let mut lane_of = vec![None; graph.len()];
+    for (lane, ix) in places.iter().enumerate() {
+        lane_of[ix.index()] = Some(lane);
+    }
     let mut scopes: Vec<Arc<LaneScope>> = Vec::with_capacity(plan.assets.len());
-    for planned in &plan.assets {
-        let ix = graph.find(planned.key.as_str())?;
+    for (planned, ix) in plan.assets.iter().zip(places) {
         let node = graph.node(ix);
-        let is_read = node
-            .downstream()
-            .iter()
-            .any(|reader| planned_keys.contains(graph.node(*reader).key()));
+        let mut readers = node.downstream().iter();
+        let is_read = readers.any(|reader| lane_of[reader.index()].is_some());
         let outputs = Arc::new(LaneOutputs {
             base: planned.base.clone(),
             is_read,
@@ -172,12 +189,11 @@ pub(crate) fn lane_scopes(run: RunId, plan: &RunPlan, shared: &Shared) -> Result
         let mut inputs = Vec::with_capacity(node.inputs().len());
         for (input, pinned) in node.inputs().iter().zip(&planned.pinned) {
             let up = graph.node(input.upstream);
-            let upstream = match place.get(&input.upstream) {
-                Some(lane) => {
-                    let lane: &Arc<LaneScope> = &scopes[*lane];
-                    Some(&lane.outputs)
-                }
-                None => (input.upstream == ix).then_some(&outputs),
+            let upstream = match lane_of[input.upstream.index()] {
+                Some(lane) if lane == scopes.len() => Some(&outputs),
+                // Whatever it reads stands before it.
+                Some(lane) => scopes.get(lane).map(|scope| &scope.outputs),
+                None => None,
             };
             inputs.push(InputScope {
                 asset: shared.ids[input.upstream.index()],
@@ -188,7 +204,6 @@ pub(crate) fn lane_scopes(run: RunId, plan: &RunPlan, shared: &Shared) -> Result
                 ty: up.output(),
             });
         }
-        place.insert(ix, scopes.len());
         scopes.push(Arc::new(LaneScope {
             scope: Arc::new(RunScope {
                 pipeline: shared.pipeline.clone(),

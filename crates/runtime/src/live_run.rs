@@ -61,6 +61,15 @@ struct Core {
     published_at: Instant,
 }
 
+impl Core {
+    /// Asks whoever has a chunk to end.
+    fn stop_all(&self) {
+        for running in self.running.values() {
+            running.hand.cancel.cancel();
+        }
+    }
+}
+
 /// Whether a run takes up more work.
 #[derive(Clone, Copy, PartialEq, Eq)]
 enum Stage {
@@ -76,10 +85,26 @@ enum Stage {
 #[derive(Clone)]
 pub(crate) struct Running {
     pub(crate) fence: Fence,
+    pub(crate) hand: Arc<Hand>,
+}
+
+/// A worker while it works for a run.
+pub(crate) struct Hand {
+    /// Asks it to end what it is at; the run then has nothing more for it.
     pub(crate) cancel: CancellationToken,
-    pub(crate) watch: Arc<StepWatch>,
+    pub(crate) watch: StepWatch,
     /// Set when the worker is given up; its slot then goes nowhere.
     pub(crate) given_up: Arc<AtomicBool>,
+}
+
+impl Hand {
+    pub(crate) fn new(given_up: Arc<AtomicBool>) -> Self {
+        Self {
+            cancel: CancellationToken::new(),
+            watch: StepWatch::default(),
+            given_up,
+        }
+    }
 }
 
 /// A chunk that was claimed for a worker.
@@ -189,7 +214,7 @@ impl LiveRun {
     }
 
     /// Ends a worker's chunk, if it had one, and claims the next for it, unless others wait for a worker.
-    pub(crate) async fn next(&self, over: Option<Over>, given_up: &Arc<AtomicBool>) -> Option<Claimed> {
+    pub(crate) async fn next(&self, over: Option<Over>, hand: &Arc<Hand>) -> Option<Claimed> {
         let permit = self.shared.ledger.permit().await.ok()?;
         let mut core = self.core();
         core.has_woken = false;
@@ -204,7 +229,7 @@ impl LiveRun {
         let may_go_on = is_first || self.shared.dispatcher.may_keep(self.run, self.priority);
         let has_room = core.running.len() < self.in_flight_max;
         let claimed = if may_go_on && has_room && core.stage == Stage::Going && !core.machine.is_over() {
-            self.claim(&mut core, &mut records, given_up)
+            self.claim(&mut core, &mut records, hand)
         } else {
             None
         };
@@ -231,13 +256,13 @@ impl LiveRun {
     }
 
     /// Claims a chunk of an asset whose slots can be had, and takes them.
-    fn claim(&self, core: &mut Core, records: &mut Vec<Record>, given_up: &Arc<AtomicBool>) -> Option<Claimed> {
+    fn claim(&self, core: &mut Core, records: &mut Vec<Record>, hand: &Arc<Hand>) -> Option<Claimed> {
         if self.slots.is_empty() {
-            return self.claim_any(core, records, given_up);
+            return self.claim_any(core, records, hand);
         }
         let mut table = self.shared.pools.lock();
         let waited_for = self.close_lanes(core, &mut table);
-        let claimed = self.claim_any(core, records, given_up);
+        let claimed = self.claim_any(core, records, hand);
         let lane = claimed.as_ref().map(|claimed| claimed.work.id.lane);
         // Who could have had its slots and took something else lets the others pass.
         table.pass(|(run, other)| run == self.run && Some(other) != lane && !waited_for.contains(&other));
@@ -264,20 +289,18 @@ impl LiveRun {
         closed
     }
 
-    fn claim_any(&self, core: &mut Core, records: &mut Vec<Record>, given_up: &Arc<AtomicBool>) -> Option<Claimed> {
+    fn claim_any(&self, core: &mut Core, records: &mut Vec<Record>, hand: &Arc<Hand>) -> Option<Claimed> {
         let event = RunEvent::SlotFree {
             workers: self.in_flight_max,
         };
         let mut claimed = None;
         for effect in self.decide(core, event)? {
             match effect {
-                RunEffect::Commit(mut more) => records.append(&mut more),
+                RunEffect::Commit(more) => add_records(records, more),
                 RunEffect::Start(work) => {
                     let running = Running {
                         fence: work.fence,
-                        cancel: CancellationToken::new(),
-                        watch: Arc::new(StepWatch::default()),
-                        given_up: Arc::clone(given_up),
+                        hand: Arc::clone(hand),
                     };
                     if let Some(deadline) = self.lanes[work.id.lane].deadline {
                         self.tell(core, RunMessage::LookAtDeadlinesAfter(deadline));
@@ -332,9 +355,9 @@ impl LiveRun {
         let mut records = Vec::new();
         for effect in effects {
             match effect {
-                RunEffect::Commit(mut more) => records.append(&mut more),
+                RunEffect::Commit(more) => add_records(&mut records, more),
                 RunEffect::WakeAt(due) => self.tell(core, RunMessage::WakeAt(due)),
-                RunEffect::StopAll => core.running.values().for_each(|running| running.cancel.cancel()),
+                RunEffect::StopAll => core.stop_all(),
                 // The end is told by the receipt of its record.
                 RunEffect::Ended(_) => {}
                 RunEffect::Start(_) => {
@@ -473,7 +496,7 @@ impl LiveRun {
         let mut core = self.core();
         core.leases.clear();
         core.stage = Stage::Abandoned;
-        core.running.values().for_each(|running| running.cancel.cancel());
+        core.stop_all();
     }
 
     /// True when the run was drained, nothing of it runs, and it stays open.
@@ -496,7 +519,7 @@ impl LiveRun {
         let mut core = self.core();
         core.leases.remove(&chunk);
         let removed = core.running.remove(&chunk);
-        removed.is_some_and(|running| !running.given_up.swap(true, Ordering::AcqRel))
+        removed.is_some_and(|running| !running.hand.given_up.swap(true, Ordering::AcqRel))
     }
 
     /// Publishes how the run ended.
@@ -523,6 +546,16 @@ impl LiveRun {
         if let Some(sender) = self.progress.upgrade() {
             sender.send_replace(progress);
         }
+    }
+}
+
+/// Adds `more` records to those of the same turn: mostly one chunk's end and another's claim.
+fn add_records(records: &mut Vec<Record>, mut more: Vec<Record>) {
+    if records.is_empty() {
+        *records = more;
+    } else {
+        records.reserve_exact(more.len());
+        records.append(&mut more);
     }
 }
 

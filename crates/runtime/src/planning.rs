@@ -1,7 +1,5 @@
 //! Plans without writing anything.
 
-use std::collections::BTreeSet;
-
 use flowstone_core::graph::{AssetGraph, NodeIx};
 use flowstone_core::partition::SetSnapshot;
 use flowstone_core::pipeline::Pipeline;
@@ -39,12 +37,15 @@ pub(crate) async fn plan_with(
 ) -> Result<RunPlan> {
     let graph = pipeline.graph();
     let mut statuses = vec![AssetStatus::default(); graph.len()];
-    let mut read = BTreeSet::new();
-    for key in &request.assets {
-        let ix = graph.find(key.as_str())?;
-        read.insert(ix.index());
-        read.extend(graph.node(ix).inputs().iter().map(|input| input.upstream.index()));
+    let mut is_read = vec![false; graph.len()];
+    for ix in graph.find_each(&request.assets) {
+        let ix = ix?;
+        is_read[ix.index()] = true;
+        for input in graph.node(ix).inputs() {
+            is_read[input.upstream.index()] = true;
+        }
     }
+    let read: Vec<_> = (0..graph.len()).filter(|index| is_read[*index]).collect();
     let asked: Vec<_> = read.iter().map(|index| ids[*index]).collect();
     for (index, status) in read.into_iter().zip(store.statuses(&asked).await?) {
         statuses[index] = status;

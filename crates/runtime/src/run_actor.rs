@@ -154,7 +154,7 @@ impl Actor for RunActor {
             }
             RunMessage::DrainLate => {
                 for (_, running) in live.running() {
-                    running.cancel.cancel();
+                    running.hand.cancel.cancel();
                 }
                 myself.send_after(2 * live.shared.cancel_grace, || RunMessage::DrainOver);
             }
@@ -217,12 +217,12 @@ impl RunActorState {
             // A worker that can be asked ends its step within the grace; twice that is long enough to be sure.
             let given_up_at = deadline + 2 * lane.cancel_grace;
             let age = |since| Duration::try_from(now.duration_since(since)).unwrap_or_default();
-            let next_look = match running.watch.look() {
+            let next_look = match running.hand.watch.look(chunk) {
                 // It is between two steps, or its claim is not on disk yet.
                 None => deadline,
                 Some(step) if age(step.started_at) < deadline => deadline - age(step.started_at),
                 Some(step) if age(step.started_at) < given_up_at => {
-                    running.watch.trip(step.partition);
+                    running.hand.watch.trip(chunk, step.partition);
                     // The step that comes after it has a deadline too.
                     deadline.min(given_up_at - age(step.started_at))
                 }

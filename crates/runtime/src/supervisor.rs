@@ -98,6 +98,7 @@ struct Active {
 struct Beginning {
     machine: RunMachine,
     plan: RunPlan,
+    footprint: Footprint,
     pace: Pace,
     /// What was decided before there was anybody to perform it.
     first: Vec<RunEffect>,
@@ -284,6 +285,7 @@ impl SupervisorState {
         let Beginning {
             machine,
             plan,
+            footprint,
             pace,
             first,
             progress,
@@ -306,7 +308,6 @@ impl SupervisorState {
         self.children.retain(|child| !child.is_finished());
         self.children.push(task);
         self.by_actor.insert(actor.get_id(), run);
-        let footprint = self.footprint(&plan);
         let active = Active {
             progress,
             actor,

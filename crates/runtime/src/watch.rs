@@ -2,12 +2,14 @@
 
 use std::sync::{Mutex, MutexGuard, PoisonError};
 
+use flowstone_core::run::ChunkId;
 use jiff::Timestamp;
 use tokio_util::sync::CancellationToken;
 
 /// The step that a worker is at.
 #[derive(Debug, Clone)]
 pub(crate) struct CurrentStep {
+    pub(crate) chunk: ChunkId,
     pub(crate) partition: u64,
     pub(crate) attempt: u32,
     pub(crate) started_at: Timestamp,
@@ -37,14 +39,18 @@ impl StepWatch {
         self.current().take().is_some_and(|step| step.is_overdue)
     }
 
-    /// The step that the worker is at.
-    pub(crate) fn look(&self) -> Option<CurrentStep> {
-        self.current().clone()
+    /// The step of `chunk` that the worker is at.
+    pub(crate) fn look(&self, chunk: ChunkId) -> Option<CurrentStep> {
+        self.current().clone().filter(|step| step.chunk == chunk)
     }
 
-    /// Asks the step to end because its deadline has passed, if the worker is still at it.
-    pub(crate) fn trip(&self, partition: u64) {
-        if let Some(step) = self.current().as_mut().filter(|step| step.partition == partition) {
+    /// Asks a step to end because its deadline has passed, if the worker is still at it.
+    pub(crate) fn trip(&self, chunk: ChunkId, partition: u64) {
+        let mut current = self.current();
+        if let Some(step) = current
+            .as_mut()
+            .filter(|step| (step.chunk, step.partition) == (chunk, partition))
+        {
             step.is_overdue = true;
             step.cancel.cancel();
         }

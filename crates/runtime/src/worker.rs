@@ -22,7 +22,7 @@ use tokio_util::sync::CancellationToken;
 use crate::dispatcher::Slot;
 use crate::inputs::ChunkInputs;
 use crate::lanes::LaneScope;
-use crate::live_run::{Claimed, LiveRun, Over, Running};
+use crate::live_run::{Claimed, Hand, LiveRun, Over, Running};
 use crate::run_actor::RunMessage;
 use crate::watch::CurrentStep;
 
@@ -83,6 +83,7 @@ async fn carry_out(mut order: Order) {
     let Some(given_up) = order.slot.as_ref().map(|slot| Arc::clone(slot.given_up())) else {
         return;
     };
+    let hand = Arc::new(Hand::new(given_up));
     let mut over = None;
     let mut yielded = Instant::now();
     while let Some(Claimed {
@@ -90,7 +91,7 @@ async fn carry_out(mut order: Order) {
         running,
         committed,
         has_woken,
-    }) = order.live.next(over.take(), &given_up).await
+    }) = order.live.next(over.take(), &hand).await
     {
         order.under_way = Some((work.id, work.fence));
         if let Some(committed) = committed {
@@ -149,7 +150,7 @@ impl Chunk<'_> {
 
     /// Steps that have not started are not to.
     fn must_end(&self) -> bool {
-        self.running.cancel.is_cancelled() || self.live.holds_back()
+        self.running.hand.cancel.is_cancelled() || self.live.holds_back()
     }
 
     /// Runs the steps; gives those that ended and were not reported yet.
@@ -162,13 +163,14 @@ impl Chunk<'_> {
         // Only a step with a deadline can be asked to end by itself.
         let may_be_overdue = self.lane.deadline.is_some();
         let own_token = || match may_be_overdue {
-            true => self.running.cancel.child_token(),
-            false => self.running.cancel.clone(),
+            true => self.running.hand.cancel.child_token(),
+            false => self.running.hand.cancel.clone(),
         };
         let mut cancel = own_token();
-        let mut ended = Vec::new();
-        let mut reported = Instant::now();
         let mut left = self.work.steps.len();
+        let mut ended =
+            Vec::with_capacity(usize::try_from(left).map_or(REPORT_LEN_MAX, |left| left.min(REPORT_LEN_MAX)));
+        let mut reported = Instant::now();
         for partition in self.work.steps.iter() {
             if self.must_end() {
                 break;
@@ -252,14 +254,19 @@ impl Chunk<'_> {
         let clock = &self.live.shared.clock;
         let attempt = self.work.attempt(partition);
         let started_at = clock.now();
-        let watch = &self.running.watch;
-        watch.begin(CurrentStep {
-            partition,
-            attempt,
-            started_at,
-            cancel: cancel.clone(),
-            is_overdue: false,
-        });
+        let watch = &self.running.hand.watch;
+        // Nobody looks at a step that has no deadline.
+        let has_deadline = self.lane.deadline.is_some();
+        if has_deadline {
+            watch.begin(CurrentStep {
+                chunk: self.work.id,
+                partition,
+                attempt,
+                started_at,
+                cancel: cancel.clone(),
+                is_overdue: false,
+            });
+        }
         let step = Step {
             scope: Arc::clone(&self.lane.scope),
             inputs: Arc::clone(inputs),
@@ -268,12 +275,12 @@ impl Chunk<'_> {
             cancelled: cancel.clone(),
         };
         let made = AssertUnwindSafe(self.attempt(step, cancel)).catch_unwind().await;
-        let is_overdue = watch.end();
+        let is_overdue = has_deadline && watch.end();
         let end = match made {
             _ if is_overdue => StepEnd::Failed(overdue(self.lane).to_record()),
             Ok(Ok(Some(stored))) => self.made_of(partition, stored, heads),
             Ok(Ok(None)) => StepEnd::Skipped,
-            Ok(Err(error)) if self.running.cancel.is_cancelled() && error.kind() == ErrorKind::Cancelled => {
+            Ok(Err(error)) if self.running.hand.cancel.is_cancelled() && error.kind() == ErrorKind::Cancelled => {
                 StepEnd::Cancelled
             }
             Ok(Err(error)) => StepEnd::Failed(error.to_record()),

@@ -224,6 +224,11 @@ impl PartitionSet {
             .map(move |(lo, hi)| (lo, hi.min(len - 1)))
     }
 
+    /// True for a set that is kept as one run.
+    pub(super) fn is_one_run(&self) -> bool {
+        matches!(self.0, Form::Run(..))
+    }
+
     /// First and last member if all between them are members too.
     pub fn as_interval(&self) -> Option<(u64, u64)> {
         let mut intervals = self.intervals();

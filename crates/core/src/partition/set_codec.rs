@@ -6,6 +6,7 @@
 use std::fmt;
 use std::str::FromStr;
 
+use bytes::BufMut;
 use roaring::RoaringTreemap;
 use serde::de::{self, Visitor};
 use serde::{Deserialize, Deserializer, Serialize, Serializer};
@@ -18,25 +19,32 @@ const FORM_RUNS: u8 = 0;
 const FORM_ROARING: u8 = 1;
 /// With more runs than this the roaring form is about as small, and faster to read.
 const RUNS_MAX: usize = 256;
+/// The longest form of a set that is one run: version, form, count, and two numbers of 64 bits.
+const ONE_RUN_LEN_MAX: usize = 3 + 2 * 10;
 /// The word for a set without members.
 const NONE: &str = "none";
 
 impl PartitionSet {
     /// The compact binary form; equal sets give equal bytes.
     pub fn to_bytes(&self) -> Vec<u8> {
-        let runs: Vec<_> = self.intervals().take(RUNS_MAX + 1).collect();
-        if runs.len() > RUNS_MAX {
+        let runs = self.intervals().take(RUNS_MAX + 1).count();
+        if runs > RUNS_MAX {
             return self.to_roaring_bytes();
         }
-        let mut bytes = vec![VERSION, FORM_RUNS];
-        write_varint(runs.len() as u64, &mut bytes);
+        let mut bytes = Vec::with_capacity(ONE_RUN_LEN_MAX);
+        self.write_runs(runs, &mut bytes);
+        bytes
+    }
+
+    fn write_runs(&self, count: usize, out: &mut impl BufMut) {
+        out.put_slice(&[VERSION, FORM_RUNS]);
+        write_varint(count as u64, out);
         let mut next = 0;
-        for (lo, hi) in runs {
-            write_varint(lo - next, &mut bytes);
-            write_varint(hi - lo, &mut bytes);
+        for (lo, hi) in self.intervals() {
+            write_varint(lo - next, out);
+            write_varint(hi - lo, out);
             next = hi.saturating_add(1);
         }
-        bytes
     }
 
     fn to_roaring_bytes(&self) -> Vec<u8> {
@@ -106,12 +114,12 @@ fn read_roaring(mut bytes: &[u8]) -> Result<PartitionSet> {
     Ok(PartitionSet::from(members))
 }
 
-fn write_varint(mut value: u64, out: &mut Vec<u8>) {
+fn write_varint(mut value: u64, out: &mut impl BufMut) {
     while value >= 0x80 {
-        out.push((value as u8) | 0x80);
+        out.put_u8((value as u8) | 0x80);
         value >>= 7;
     }
-    out.push(value as u8);
+    out.put_u8(value as u8);
 }
 
 fn read_varint(bytes: &mut &[u8]) -> Result<u64> {
@@ -197,6 +205,13 @@ impl Serialize for PartitionSet {
     fn serialize<S: Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
         if serializer.is_human_readable() {
             serializer.collect_str(self)
+        } else if self.is_one_run() {
+            // As most sets of a plan are; these take no allocation.
+            let mut bytes = [0; ONE_RUN_LEN_MAX];
+            let mut rest = &mut bytes[..];
+            self.write_runs(1, &mut rest);
+            let left = rest.len();
+            serializer.serialize_bytes(&bytes[..ONE_RUN_LEN_MAX - left])
         } else {
             serializer.serialize_bytes(&self.to_bytes())
         }

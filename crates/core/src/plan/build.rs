@@ -1,13 +1,12 @@
 //! Makes plans, by set algebra over the status of the assets.
 
-use std::collections::HashSet;
 use std::sync::Arc;
 
 use jiff::Timestamp;
 
 use super::{Force, PlannedAsset, Reason, RunPlan, RunRequest};
 use crate::asset::InputKind;
-use crate::graph::{AssetGraph, Node, NodeIx};
+use crate::graph::{AssetGraph, Node, NodeIx, node_ix};
 use crate::partition::{BoundMapping, PartitionSet, SetSnapshot, reach};
 use crate::store::{AssetStatus, Versions};
 use crate::{AssetId, CodeVersion, Error, ErrorKind, Result};
@@ -51,6 +50,12 @@ fn sourced(code: CodeVersion, source: CodeVersion) -> CodeVersion {
     CodeVersion::of(format!("{code}{source}").as_bytes())
 }
 
+/// The nodes that are `selected`, upstream first.
+fn places(selected: &[bool]) -> impl Iterator<Item = NodeIx> {
+    let nodes = selected.iter().enumerate().filter(|(_, selected)| **selected);
+    nodes.map(|(index, _)| node_ix(index))
+}
+
 /// What was decided about one node so far.
 #[derive(Default)]
 struct Draft {
@@ -65,12 +70,10 @@ impl Planner<'_> {
     /// `NotFound` for an unknown asset, for a partition outside its space or for an input that was never made and is not
     /// planned; `Invalid` for a partition or configuration that is not well formed.
     pub fn plan(&self, request: &RunRequest) -> Result<RunPlan> {
-        self.check_config(request)?;
-        let selected = request
-            .assets
-            .iter()
-            .map(|key| self.graph.find(key.as_str()))
-            .collect::<Result<HashSet<_>>>()?;
+        let mut selected = vec![false; self.graph.len()];
+        for ix in self.check_config(request)? {
+            selected[ix.index()] = true;
+        }
         let targets = request
             .targets
             .iter()
@@ -80,11 +83,12 @@ impl Planner<'_> {
         // Whatever is added or retired meanwhile: the plan sees one state of each set.
         let sets = match self.sets {
             Some(sets) => sets.to_vec(),
-            None => self.graph.snapshots(selected.iter().copied()),
+            None => self.graph.snapshots(places(&selected)),
         };
         let mut drafts: Vec<Draft> = std::iter::repeat_with(Draft::default).take(self.graph.len()).collect();
         let mut assets = Vec::new();
-        for (ix, node) in self.graph.nodes().filter(|(ix, _)| selected.contains(ix)) {
+        for ix in places(&selected) {
+            let node = self.graph.node(ix);
             let section = request.config.section(node.key());
             let code_version = planned_code_version(node, &section);
             let chosen = match &request.redrive {
@@ -99,7 +103,7 @@ impl Planner<'_> {
                     .map_err(|error| error.during("choose partitions of").about(node.key()))?,
             };
             drafts[ix.index()].chosen = chosen;
-            let reasons = self.reasons(ix, code_version, forced.contains(&ix), &drafts, &sets)?;
+            let reasons = self.reasons(ix, code_version, forced[ix.index()], &drafts, &sets)?;
             let mut steps = PartitionSet::new();
             let mut certain = PartitionSet::new();
             for (reason, partitions) in &reasons {
@@ -136,7 +140,8 @@ impl Planner<'_> {
         })
     }
 
-    fn check_config(&self, request: &RunRequest) -> Result<()> {
+    /// Gives the places of the assets that were asked for.
+    fn check_config(&self, request: &RunRequest) -> Result<Vec<NodeIx>> {
         for (key, section) in &request.config.0 {
             let node = self.graph.node(self.graph.find(key.as_str())?);
             match node.check_config(&serde_json::Value::Object(section.clone())) {
@@ -150,29 +155,32 @@ impl Planner<'_> {
                 }
             }
         }
+        let assets = self.graph.find_each(&request.assets).collect::<Result<Vec<_>>>()?;
         // An asset without a section may still need one.
-        for key in request.assets.iter().filter(|key| !request.config.0.contains_key(*key)) {
-            let node = self.graph.node(self.graph.find(key.as_str())?);
-            if let Some(verdict) = node.check_config(&request.config.section(key)) {
+        let asked = request.assets.iter().zip(&assets);
+        for (key, ix) in asked.filter(|(key, _)| !request.config.0.contains_key(*key)) {
+            if let Some(verdict) = self.graph.node(*ix).check_config(&request.config.section(key)) {
                 verdict.map_err(|error| error.about(format!("of asset {key}")))?;
             }
         }
-        Ok(())
+        Ok(assets)
     }
 
-    fn forced(&self, force: Force, selected: &HashSet<NodeIx>, targets: &[NodeIx]) -> HashSet<NodeIx> {
-        match force {
-            Force::Nothing => HashSet::new(),
-            Force::All => selected.clone(),
-            Force::Target => targets.iter().copied().collect(),
-            Force::Downstream => {
-                let mut forced: HashSet<_> = targets.iter().copied().collect();
-                for target in targets {
-                    forced.extend(self.graph.downstream_of(*target, usize::MAX));
+    /// Whether each node is made although it is current.
+    fn forced(&self, force: Force, selected: &[bool], targets: &[NodeIx]) -> Vec<bool> {
+        if force == Force::All {
+            return selected.to_vec();
+        }
+        let mut forced = vec![false; self.graph.len()];
+        for target in targets.iter().filter(|_| force != Force::Nothing) {
+            forced[target.index()] = true;
+            if force == Force::Downstream {
+                for reader in self.graph.downstream_of(*target, usize::MAX) {
+                    forced[reader.index()] = true;
                 }
-                forced
             }
         }
+        forced
     }
 
     /// Sorts the chosen partitions of a node by the first reason that applies; current ones fall out.
@@ -186,7 +194,7 @@ impl Planner<'_> {
     ) -> Result<Vec<(Reason, PartitionSet)>> {
         let status = &self.statuses[ix.index()];
         let mut left = drafts[ix.index()].chosen.clone();
-        let mut reasons = Vec::new();
+        let mut reasons = Vec::with_capacity(1);
         let mut sort = |reason: Reason, applies: PartitionSet| {
             if !applies.is_empty() {
                 left.subtract(&applies);
@@ -203,6 +211,9 @@ impl Planner<'_> {
             left.difference(&made_by(self.graph.node(ix), status, code_version)),
         );
         let left = sort(Reason::UpstreamChanged, left.intersect(&status.stale));
+        if left.is_empty() {
+            return Ok(reasons);
+        }
         let mut touched = PartitionSet::new();
         let mut own = Vec::new();
         for (number, input) in self.graph.node(ix).inputs().iter().enumerate() {

@@ -20,14 +20,16 @@ pub struct Footprint {
 impl Footprint {
     /// The footprint of `plan`; `ids` are the numbers of the assets in the store, by node.
     pub fn of(plan: &RunPlan, graph: &AssetGraph, ids: &[AssetId]) -> Self {
-        let mut footprint = Self::default();
-        for planned in &plan.assets {
-            footprint.makes.insert(planned.id, planned.steps.clone());
+        let assets = plan.assets.iter();
+        let mut footprint = Self {
+            makes: assets.map(|planned| (planned.id, planned.steps.clone())).collect(),
+            reads: BTreeMap::new(),
+        };
+        for (planned, place) in plan.assets.iter().zip(plan.places(graph)) {
             // A plan by other code is refused elsewhere; what it makes is known all the same.
-            let Ok(ix) = graph.find(planned.key.as_str()) else {
-                continue;
-            };
-            for (input, pinned) in graph.node(ix).inputs().iter().zip(&planned.pinned) {
+            let Ok(ix) = place else { continue };
+            let inputs = graph.node(ix).inputs().iter().zip(&planned.pinned);
+            for (input, pinned) in inputs.filter(|(_, pinned)| !pinned.is_empty()) {
                 footprint
                     .reads
                     .entry(ids[input.upstream.index()])

@@ -1,6 +1,6 @@
 //! One planned asset while its run goes on: its steps, its inputs, and whom it wakes.
 
-use std::collections::{BTreeMap, BTreeSet, HashMap};
+use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
 
 use jiff::Timestamp;
@@ -116,12 +116,10 @@ impl Lane {
 /// `Conflict` with code `code_changed` when the plan names an asset that the graph does not have, or in another shape:
 /// the plan was made by other code.
 pub(super) fn lanes(plan: &RunPlan, graph: &AssetGraph, ids: &[AssetId]) -> Result<Vec<Lane>> {
-    let mut place = HashMap::with_capacity(plan.assets.len());
+    let mut lane_of = vec![None; graph.len()];
     let mut lanes: Vec<Lane> = Vec::with_capacity(plan.assets.len());
-    for (number, planned) in plan.assets.iter().enumerate() {
-        let ix = graph
-            .find(planned.key.as_str())
-            .map_err(|_| code_changed(planned, "is gone"))?;
+    for ((number, planned), place) in plan.assets.iter().enumerate().zip(plan.places(graph)) {
+        let ix = place.map_err(|_| code_changed(planned, "is gone"))?;
         let node = graph.node(ix);
         if ids[ix.index()] != planned.id {
             return Err(code_changed(planned, "has other partitions"));
@@ -140,7 +138,7 @@ pub(super) fn lanes(plan: &RunPlan, graph: &AssetGraph, ids: &[AssetId]) -> Resu
             let mapping = plan.bind(node, input, up)?;
             let lane: Option<usize> = match input.upstream == ix {
                 true => Some(number),
-                false => place.get(&input.upstream).copied(),
+                false => lane_of[input.upstream.index()],
             };
             let waiting = match lane {
                 Some(lane) if lane == number => {
@@ -164,7 +162,7 @@ pub(super) fn lanes(plan: &RunPlan, graph: &AssetGraph, ids: &[AssetId]) -> Resu
                 waiting,
             });
         }
-        place.insert(ix, number);
+        lane_of[ix.index()] = Some(number);
         let batch = node.batch().map(Batch::new);
         let feeders = if batch.is_some() {
             feeders(&edges, &lanes)
@@ -213,7 +211,7 @@ fn outdated_by(
     ids: &[AssetId],
     plan: &RunPlan,
 ) -> Result<Vec<(AssetId, BoundMapping)>> {
-    let mut outdated = Vec::new();
+    let mut outdated = Vec::with_capacity(graph.node(ix).downstream().len());
     for reader in graph.node(ix).downstream() {
         let node = graph.node(*reader);
         for input in node.inputs().iter().filter(|input| input.upstream == ix) {

@@ -10,14 +10,14 @@ use crate::store::{LineageInput, Versions};
 /// The inputs of `made` partitions of lane number `number`, all of which were made at the version after their base.
 pub(super) fn inputs(lanes: &[Lane], number: usize, made: &PartitionSet) -> Vec<LineageInput> {
     let lane = &lanes[number];
-    let mut rows = Vec::new();
+    let mut rows = Vec::with_capacity(lane.edges.len());
     if lane.edges.is_empty() {
         return rows;
     }
-    for (version, partitions) in made_versions(lane, made) {
+    for_each_made_version(lane, made, |version, partitions| {
         for edge in &lane.edges {
             match edge.mapping.kind() {
-                EdgeShape::OneToOne { shift } => one_to_one(lanes, lane, edge, shift, version, &partitions, &mut rows),
+                EdgeShape::OneToOne { shift } => one_to_one(lanes, lane, edge, shift, version, partitions, &mut rows),
                 EdgeShape::Broadcast => {
                     let first = partitions.min().unwrap_or_default();
                     for (lo, hi) in partitions.intervals() {
@@ -31,24 +31,23 @@ pub(super) fn inputs(lanes: &[Lane], number: usize, made: &PartitionSet) -> Vec<
                 }
             }
         }
-    }
+    });
     rows
 }
 
-fn made_versions(lane: &Lane, made: &PartitionSet) -> Vec<(Version, PartitionSet)> {
+/// Sorts `made` partitions of a lane by the version that they got.
+fn for_each_made_version(lane: &Lane, made: &PartitionSet, mut take: impl FnMut(Version, &PartitionSet)) {
     let mut first = made.clone();
-    let mut versions = Vec::new();
     for (base, partitions) in lane.plan.base.iter() {
         let here = made.intersect(partitions);
         if !here.is_empty() {
             first.subtract(&here);
-            versions.push((base.next(), here));
+            take(base.next(), &here);
         }
     }
     if !first.is_empty() {
-        versions.push((Version::NONE.next(), first));
+        take(Version::NONE.next(), &first);
     }
-    versions
 }
 
 fn one_to_one(
@@ -60,7 +59,8 @@ fn one_to_one(
     partitions: &PartitionSet,
     rows: &mut Vec<LineageInput>,
 ) {
-    for (upstream_version, upstream) in upstream_versions(lanes, edge, &edge.mapping.upstream_of(partitions)).iter() {
+    let needed = edge.mapping.upstream_of(partitions);
+    for_each_upstream_version(lanes, edge, &needed, |upstream_version, upstream| {
         for (lo, hi) in upstream.intervals() {
             let back = |index: u64| index.wrapping_add_signed(shift.wrapping_neg());
             rows.push(LineageInput {
@@ -73,7 +73,7 @@ fn one_to_one(
                 upstream_version,
             });
         }
-    }
+    });
 }
 
 fn many(
@@ -85,7 +85,8 @@ fn many(
     sample: u64,
     rows: &mut Vec<LineageInput>,
 ) {
-    for (upstream_version, upstream) in upstream_versions(lanes, edge, &edge.mapping.upstream_of_one(sample)).iter() {
+    let needed = edge.mapping.upstream_of_one(sample);
+    for_each_upstream_version(lanes, edge, &needed, |upstream_version, upstream| {
         for from in upstream.intervals() {
             rows.push(LineageInput {
                 asset: lane.plan.id,
@@ -97,26 +98,36 @@ fn many(
                 upstream_version,
             });
         }
-    }
+    });
 }
 
-/// The versions of `needed` upstream partitions that a step of this run reads; those without a value are left out.
-fn upstream_versions(lanes: &[Lane], edge: &Edge, needed: &PartitionSet) -> Versions {
+/// Sorts `needed` upstream partitions by the version that a step of this run reads; those without a value are left out.
+fn for_each_upstream_version(
+    lanes: &[Lane],
+    edge: &Edge,
+    needed: &PartitionSet,
+    mut take: impl FnMut(Version, &PartitionSet),
+) {
     let mut versions = Versions::default();
     for (version, partitions) in edge.pinned.iter() {
         versions.add(version, partitions.intersect(needed));
     }
-    let Some(upstream) = edge.lane.map(|number| &lanes[number]) else {
-        return versions;
-    };
-    let made = upstream.steps.get(StepState::Succeeded).intersect(needed);
-    for (version, partitions) in made_versions(upstream, &made) {
-        versions.add(version, partitions);
+    if let Some(upstream) = edge.lane.map(|number| &lanes[number]) {
+        let made = upstream.steps.get(StepState::Succeeded).intersect(needed);
+        if versions.is_empty() && upstream.plan.base.is_empty() {
+            // Nothing was there before this run.
+            return for_each_made_version(upstream, &made, take);
+        }
+        for_each_made_version(upstream, &made, |version, partitions| {
+            versions.add(version, partitions.clone());
+        });
+        // Left alone in this run: the head that was there before.
+        let kept = upstream.steps.get(StepState::Skipped).intersect(needed);
+        for (version, partitions) in upstream.plan.base.iter() {
+            versions.add(version, partitions.intersect(&kept));
+        }
     }
-    // Left alone in this run: the head that was there before.
-    let kept = upstream.steps.get(StepState::Skipped).intersect(needed);
-    for (version, partitions) in upstream.plan.base.iter() {
-        versions.add(version, partitions.intersect(&kept));
+    for (version, partitions) in versions.iter() {
+        take(version, partitions);
     }
-    versions
 }

@@ -81,6 +81,11 @@ impl Versions {
             .map_or(Version::NONE, |(version, _)| *version)
     }
 
+    /// True when no partition has a version.
+    pub fn is_empty(&self) -> bool {
+        self.0.is_empty()
+    }
+
     /// Each version with its partitions.
     pub fn iter(&self) -> impl Iterator<Item = (Version, &PartitionSet)> {
         self.0.iter().map(|(version, set)| (*version, set))

@@ -5,7 +5,7 @@ use flowstone_core::io::{IoEnv, IoFactory, IoManager};
 use flowstone_core::partition::{Daily, Mapping, Monthly, Partitions};
 use flowstone_core::pipeline::{Pipeline, PipelineBuilder};
 use flowstone_core::registry::{CONTRACT_VERSION, Plugin, Registry};
-use flowstone_core::{Error, ErrorKind, Result, TypeInfo};
+use flowstone_core::{AssetKey, Error, ErrorKind, Result, TypeInfo};
 use insta::assert_snapshot;
 
 /// An asset that is made from nothing, defined at a line of a file that stays the same.
@@ -130,6 +130,20 @@ fn two_assets_of_one_name_are_both_shown() {
         at src/lib.rs:9
         fix: rename one of them
     ");
+}
+
+#[test]
+fn names_are_found_in_any_order() {
+    let assets = ["a", "b", "c", "d"].map(|name| Asset::new(name).run(|| async { 1 }));
+    let pipeline = Pipeline::builder("p").assets(assets).build().unwrap();
+    let graph = pipeline.graph();
+    let names: Vec<AssetKey> = ["b", "c", "a", "x", "d", "d"].map(|name| name.parse().unwrap()).into();
+
+    let found: Vec<_> = graph.find_each(&names).map(Result::ok).collect();
+
+    let one_by_one: Vec<_> = names.iter().map(|name| graph.find(name.as_str()).ok()).collect();
+    assert_eq!(found, one_by_one);
+    assert_eq!(found.iter().flatten().count(), 5);
 }
 
 #[test]

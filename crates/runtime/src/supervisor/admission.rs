@@ -34,7 +34,8 @@ impl SupervisorState {
         let footprint = self.footprint(&plan);
         let watched = Progress::clone(&progress);
         let begun = if self.may_begin(&footprint, self.waiting.len()) {
-            self.begin(run, plan, request.pace, progress, vec![created]).await
+            self.begin(run, (plan, footprint), request.pace, progress, vec![created])
+                .await
         } else {
             let asked = self.shared.ledger.commit(vec![created]).await;
             if asked.is_ok() {
@@ -82,7 +83,8 @@ impl SupervisorState {
         saved.check_pipeline(pipeline.name(), pipeline.graph())?;
         let plan = self.shared.plan_as(request, saved.plan()).await?;
         saved.check_plan(&plan, self.shared.pipeline.graph())?;
-        if !self.may_begin(&self.footprint(&plan), self.waiting.len()) {
+        let footprint = self.footprint(&plan);
+        if !self.may_begin(&footprint, self.waiting.len()) {
             return Err(Error::new(
                 ErrorKind::Conflict,
                 "a run that goes on makes what the plan makes, or reads",
@@ -95,7 +97,9 @@ impl SupervisorState {
         let progress = progress_of(RunState::Queued, RunCounts::default());
         let handle = self.handle_of(run, &progress);
         let watched = Progress::clone(&progress);
-        let begun = self.begin(run, plan, request.pace, progress, vec![created]).await;
+        let begun = self
+            .begin(run, (plan, footprint), request.pace, progress, vec![created])
+            .await;
         self.unless_it_is_there((run, &watched), begun, ErrorKind::Conflict)
             .await?;
         Ok(handle)
@@ -153,7 +157,7 @@ impl SupervisorState {
     async fn begin(
         &mut self,
         run: RunId,
-        plan: RunPlan,
+        (plan, footprint): (RunPlan, Footprint),
         pace: Pace,
         progress: Progress,
         mut records: Vec<Record>,
@@ -184,6 +188,7 @@ impl SupervisorState {
         self.spawn(Beginning {
             machine,
             plan,
+            footprint,
             pace,
             first: Vec::new(),
             progress,
@@ -235,12 +240,17 @@ impl SupervisorState {
                 }
             }
             let Waiting {
-                run, request, progress, ..
+                run,
+                request,
+                progress,
+                footprint,
+                ..
             } = self.waiting.remove(place);
             let began = match planned {
                 Ok(plan) => {
                     let watched = Progress::clone(&progress);
-                    let begun = self.begin(run, plan, request.pace, watched, Vec::new()).await;
+                    let planned = (plan, footprint);
+                    let begun = self.begin(run, planned, request.pace, watched, Vec::new()).await;
                     self.unless_it_is_there((run, &progress), begun, ErrorKind::Fenced)
                         .await
                 }

@@ -70,9 +70,11 @@ impl SupervisorState {
             state,
             counts: machine.counts(),
         });
+        let footprint = self.footprint(&plan);
         self.spawn(Beginning {
             machine,
             plan,
+            footprint,
             pace: request.pace,
             first,
             progress: Progress::clone(progress),

@@ -42,8 +42,9 @@ impl Chunk<'_> {
         let Some(first) = self.work.steps.min().filter(|_| !self.must_end()) else {
             return Ok(Vec::new());
         };
-        let (cancel, started_at) = (self.running.cancel.child_token(), self.live.shared.clock.now());
-        self.running.watch.begin(CurrentStep {
+        let (cancel, started_at) = (self.running.hand.cancel.child_token(), self.live.shared.clock.now());
+        self.running.hand.watch.begin(CurrentStep {
+            chunk: self.work.id,
             partition: first,
             attempt: self.work.attempt(first),
             started_at,
@@ -51,14 +52,14 @@ impl Chunk<'_> {
             is_overdue: false,
         });
         let stored = AssertUnwindSafe(self.call_and_store(&cancel)).catch_unwind().await;
-        let is_overdue = self.running.watch.end();
+        let is_overdue = self.running.hand.watch.end();
         let failed = match stored {
             _ if is_overdue => overdue(self.lane),
             Ok(Ok(stored)) => {
                 let ended = stored.into_iter().map(|stored| self.ended(stored, &heads, started_at));
                 return Ok(ended.collect());
             }
-            Ok(Err(error)) if self.running.cancel.is_cancelled() && error.kind() == ErrorKind::Cancelled => {
+            Ok(Err(error)) if self.running.hand.cancel.is_cancelled() && error.kind() == ErrorKind::Cancelled => {
                 return Ok(Vec::new());
             }
             Ok(Err(error)) => error,

@@ -38,7 +38,7 @@ impl RunMachine {
         self.check_claim(chunk, fence, &ended)?;
         let cancelling = self.state == RunState::Cancelling;
         let mut sorted = self.sort(chunk.lane, ended, cancelling, now);
-        let mut effects = Vec::new();
+        let mut effects = Vec::with_capacity(2);
         for (due, partition) in &sorted.waiting {
             self.rest(chunk.lane, *partition, *due);
         }
@@ -90,7 +90,10 @@ impl RunMachine {
     }
 
     fn sort(&mut self, number: usize, ended: Vec<StepEnded>, cancelling: bool, now: Timestamp) -> Sorted {
-        let mut sorted = Sorted::default();
+        let mut sorted = Sorted {
+            made: Vec::with_capacity(ended.len()),
+            ..Sorted::default()
+        };
         for step in ended {
             let partition = step.partition;
             if cancelling {
@@ -206,18 +209,20 @@ impl RunMachine {
     fn progress(&self, chunk: ChunkId, fence: Fence, sorted: &mut Sorted, is_over: bool, at: Timestamp) -> Record {
         let lane = &self.lanes[chunk.lane];
         let made = sorted.changed.union(&sorted.same);
-        let outdated = lane
-            .outdates
-            .iter()
-            .map(|(asset, mapping)| (*asset, mapping.downstream_of(&sorted.changed)))
-            .filter(|(_, partitions)| !partitions.is_empty());
+        let mut outdated = Vec::with_capacity(lane.outdates.len());
+        for (asset, mapping) in &lane.outdates {
+            let partitions = mapping.downstream_of(&sorted.changed);
+            if !partitions.is_empty() {
+                outdated.push((*asset, partitions));
+            }
+        }
         Record::ChunkProgress(ChunkProgress {
             run: self.run,
             asset: lane.plan.id,
             chunk: chunk.number,
             fence,
             inputs: lineage::inputs(&self.lanes, chunk.lane, &made),
-            outdated: outdated.collect(),
+            outdated,
             materialized: mem::take(&mut sorted.made),
             unchanged: PartitionSet::new(),
             skipped: sorted.skipped.clone(),

@@ -15,23 +15,50 @@ use crate::run::lane::UpstreamEnd;
 
 /// Steps that ended and whose readers have not been told, by lane and by how they ended.
 #[derive(Debug, Default)]
-pub(in crate::run) struct News(BTreeMap<usize, Box<Ended>>);
+pub(in crate::run) struct News {
+    /// What came first stands apart: mostly nothing is added to it, and then nothing is allocated.
+    first: Option<(usize, Ended)>,
+    others: BTreeMap<usize, Box<Ended>>,
+}
 
 /// Steps of one lane that ended, by how.
 type Ended = [PartitionSet; UpstreamEnd::ALL.len()];
 
 impl News {
     pub(in crate::run) fn add(&mut self, number: usize, end: UpstreamEnd, steps: &PartitionSet) {
-        if !steps.is_empty() {
-            self.0.entry(number).or_default()[end as usize].union_with(steps);
+        if steps.is_empty() {
+            return;
         }
+        if self.first.is_none() && !self.others.contains_key(&number) {
+            self.first = Some((number, Ended::default()));
+        }
+        let ended = match &mut self.first {
+            Some((first, ended)) if *first == number => ended,
+            _ => self.others.entry(number).or_default(),
+        };
+        ended[end as usize].union_with(steps);
+    }
+
+    /// Takes what is known of one lane.
+    fn take(&mut self, number: usize) -> Option<Ended> {
+        match self.first.take_if(|(first, _)| *first == number) {
+            Some((_, ended)) => Some(ended),
+            None => self.others.remove(&number).map(|ended| *ended),
+        }
+    }
+
+    /// Takes what is known of the lane that stands first in the plan.
+    fn take_first(&mut self) -> Option<(usize, Ended)> {
+        let first = self.first.iter().map(|(number, _)| *number);
+        let number = first.chain(self.others.keys().next().copied()).min()?;
+        self.take(number).map(|ended| (number, ended))
     }
 }
 
 impl RunMachine {
     /// Tells readers, and theirs, what became of their upstream.
     pub(in crate::run) fn spread(&mut self, mut news: News) -> Result<()> {
-        while let Some((number, mut ended)) = news.0.pop_first() {
+        while let Some((number, mut ended)) = news.take_first() {
             let readers = self.lanes[number].readers.len();
             let own = self.own_readers(number);
             if own > 0 {
@@ -40,7 +67,7 @@ impl RunMachine {
             // Nobody is released before everybody knows what changed and who must not run at all.
             for (end, steps) in UpstreamEnd::ALL
                 .into_iter()
-                .zip(&*ended)
+                .zip(&ended)
                 .filter(|(_, steps)| !steps.is_empty())
             {
                 for index in own..readers {
@@ -71,7 +98,7 @@ impl RunMachine {
                 for index in 0..own {
                     self.mark(self.lanes[number].readers[index], &failed, UpstreamEnd::Failed, news)?;
                 }
-                let doomed = news.0.remove(&number).unwrap_or_default();
+                let doomed = news.take(number).unwrap_or_default();
                 failed.clone_from(&doomed[UpstreamEnd::Failed as usize]);
                 for told in [&mut untold, &mut *ended] {
                     told[UpstreamEnd::Failed as usize].union_with(&failed);
@@ -86,13 +113,13 @@ impl RunMachine {
             for index in 0..own {
                 self.release(number, self.lanes[number].readers[index], &all, news)?;
             }
-            let Some(next) = news.0.remove(&number) else {
+            let Some(next) = news.take(number) else {
                 return Ok(());
             };
-            for (all, more) in ended.iter_mut().zip(&*next) {
+            for (all, more) in ended.iter_mut().zip(&next) {
                 all.union_with(more);
             }
-            untold = *next;
+            untold = next;
         }
     }
 
