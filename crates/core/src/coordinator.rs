@@ -1,57 +1,36 @@
-//! The seam for fan-out: how one step becomes children and comes back.
+//! The seam for fan-out: what the children of a step amount to.
 //!
-//! A coordinator decides; it performs nothing. The engine feeds it what was recorded and acts on its verdict, so that
-//! the live path and recovery take the same decisions. Scatter and parallel branches implement it in crates of their own.
+//! A coordinator looks at a [`Barrier`] and decides; it performs nothing and keeps nothing. So the live path and recovery
+//! take the same decisions, and neither the order of ends nor a report that comes twice can matter. Scatter and parallel
+//! branches implement it in crates of their own.
 
+use crate::ErrorRecord;
+use crate::fan_out::Barrier;
 use crate::partition::PartitionSet;
-use crate::{ErrorRecord, Result};
-
-/// How a child of a fan-out ended.
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub enum ChildOutcome {
-    /// It gave a value.
-    Succeeded,
-    /// It decided that there is nothing to do.
-    Skipped,
-    /// It failed and will not be tried again.
-    Failed(ErrorRecord),
-    /// It was cancelled.
-    Cancelled,
-}
 
 /// What a fan-out should do next.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum Verdict {
     /// Children are still missing.
     Wait,
-    /// These children may start now.
-    Start(PartitionSet),
     /// All that matters has ended: run the gathering half of the step.
     Gather,
     /// Too much failed: the step fails with this.
     Fail(ErrorRecord),
 }
 
-/// Decides the course of one fan-out.
+/// Decides the course of one fan-out by what its barrier has counted.
 ///
-/// Implementors promise that the verdict depends only on the set of outcomes recorded, never on their order, that an
-/// outcome recorded twice counts once, and that `Gather` or `Fail` is given exactly once and is final.
-pub trait Coordinator: Send + 'static {
-    /// Records that children with these indices exist.
-    ///
-    /// # Errors
-    /// `IllegalTransition` when the fan-out was sealed.
-    fn admit(&mut self, children: &PartitionSet) -> Result<Verdict>;
+/// Implementors promise that the answers depend on nothing but the barrier, that a barrier that is filling is never
+/// gathered, that `Gather` is said only when no child is pending or leased, that once every child of a sealed barrier has
+/// ended the verdict is not `Wait`, and that what was said of a barrier still holds when more of its children have ended:
+/// who says `Fail` early is sure that nothing could have saved it.
+pub trait Coordinator: Send + Sync + 'static {
+    /// Those of the pending children that may start now. All of them unless overridden.
+    fn startable(&self, barrier: &Barrier) -> PartitionSet {
+        barrier.get(crate::fan_out::ChildState::Pending).clone()
+    }
 
-    /// Records that no more children will come.
-    ///
-    /// # Errors
-    /// `IllegalTransition` when it was sealed before.
-    fn seal(&mut self) -> Result<Verdict>;
-
-    /// Records how one child ended.
-    ///
-    /// # Errors
-    /// `NotFound` for a child that was never admitted.
-    fn ended(&mut self, child: u64, outcome: ChildOutcome) -> Result<Verdict>;
+    /// What to do next. `first_error` is how the first child failed that did, for the message.
+    fn verdict(&self, barrier: &Barrier, first_error: Option<&ErrorRecord>) -> Verdict;
 }

@@ -165,27 +165,40 @@ impl Fence {
     }
 }
 
-/// The identity of a run: a UUIDv7, so that ids sort by the time they were made.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, PartialOrd, Ord, Serialize, Deserialize)]
-#[serde(transparent)]
-pub struct RunId(pub Uuid);
+macro_rules! identity {
+    ($(#[$doc:meta])* $name:ident($what:literal)) => {
+        $(#[$doc])*
+        #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, PartialOrd, Ord, Serialize, Deserialize)]
+        #[serde(transparent)]
+        pub struct $name(pub Uuid);
 
-impl fmt::Display for RunId {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        self.0.hyphenated().fmt(f)
-    }
+        impl fmt::Display for $name {
+            fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+                self.0.hyphenated().fmt(f)
+            }
+        }
+
+        impl FromStr for $name {
+            type Err = Error;
+
+            fn from_str(text: &str) -> Result<Self> {
+                Uuid::parse_str(text).map(Self).map_err(|error| {
+                    Error::new(ErrorKind::Invalid, error.to_string())
+                        .during(concat!("parse ", $what, " id"))
+                        .about(format!("{text:?}"))
+                })
+            }
+        }
+    };
 }
 
-impl FromStr for RunId {
-    type Err = Error;
-
-    fn from_str(text: &str) -> Result<Self> {
-        Uuid::parse_str(text).map(Self).map_err(|error| {
-            Error::new(ErrorKind::Invalid, error.to_string())
-                .during("parse run id")
-                .about(format!("{text:?}"))
-        })
-    }
+identity! {
+    /// The identity of a run: a UUIDv7, so that ids sort by the time they were made.
+    RunId("run")
+}
+identity! {
+    /// The identity of a fan-out: a UUIDv7 too.
+    FanOutId("fan-out")
 }
 
 macro_rules! fingerprint {

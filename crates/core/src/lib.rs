@@ -9,6 +9,7 @@ pub mod clock;
 pub mod codec;
 pub mod coordinator;
 mod error;
+pub mod fan_out;
 pub mod graph;
 mod ids;
 pub mod io;
@@ -28,7 +29,7 @@ pub mod telemetry;
 mod value;
 
 pub use error::{Error, ErrorClass, ErrorKind, ErrorRecord, Result, ResultExt};
-pub use ids::{AssetId, AssetKey, ChunkNo, CodeVersion, DataVersion, Fence, Incarnation, RunId, Version};
+pub use ids::{AssetId, AssetKey, ChunkNo, CodeVersion, DataVersion, FanOutId, Fence, Incarnation, RunId, Version};
 pub use value::{AssetValue, TypeInfo, Value};
 
 /// What code written by the macros names, whether it finds this crate or the facade. No part of the interface.

@@ -4,6 +4,7 @@
 //! nothing about runs: it refuses what breaks its own rules (a stale fence, a version that does not grow) and keeps
 //! what it is told.
 
+mod fan_out;
 mod prune;
 mod record;
 mod redefinition;
@@ -17,8 +18,12 @@ use jiff::Timestamp;
 
 use crate::partition::{DynamicSpace, PartitionKey, PartitionSet, PartitionSpace};
 use crate::run::RunState;
-use crate::{AssetId, AssetKey, Result, RunId, Version};
+use crate::{AssetId, AssetKey, FanOutId, Result, RunId, Version};
 
+pub use fan_out::{
+    FanOutFilter, FanOutOpened, FanOutProgress, FanOutReopened, FanOutRow, ItemClaim, ItemEnds, ItemFailure, Lead,
+    PageRow, Segment,
+};
 pub use prune::{Prune, Pruned};
 pub use record::{
     ChunkClaim, ChunkProgress, ChunkRow, ChunkState, Event, EventKind, LineageInput, Materialization, Record, RunRow,
@@ -79,6 +84,8 @@ pub struct StoreStats {
 /// * a record that names an asset or a run that does not exist is refused with `NotFound` in the same way;
 /// * what follows of the same run in the group is refused too, with the same kind (see [`RefusedRuns`]): whoever wrote it
 ///   did not know that. Records of other runs are committed;
+/// * a record of a fan-out is refused with `Fenced` unless its lead holds the fence of a chunk that is running; what has
+///   ended moves only by being reopened, pages follow each other without a gap, and a page and its cursor are one change;
 /// * status sets (see [`AssetStatus`]) change in the commit that carries their cause;
 /// * ids of assets are dense and never reused, and an index under one id always means the same partition;
 /// * any text round-trips;
@@ -191,6 +198,27 @@ pub trait Store: Send + Sync + 'static {
 
     /// All materializations of `partitions` that are kept, by partition and version.
     async fn history(&self, asset: AssetId, partitions: &PartitionSet) -> Result<Vec<Materialization>>;
+
+    /// Fan-outs.
+    async fn fan_outs(&self, filter: FanOutFilter) -> Result<Vec<FanOutRow>>;
+
+    /// The pages of a fan-out without their bodies, by their first items.
+    async fn item_pages(&self, fan_out: FanOutId) -> Result<Vec<PageRow>>;
+
+    /// The page whose first item is `first`.
+    async fn item_page(&self, fan_out: FanOutId, first: u64) -> Result<Option<PageRow>>;
+
+    /// The claims of a fan-out that are not over, by number.
+    async fn item_claims(&self, fan_out: FanOutId) -> Result<Vec<ItemClaim>>;
+
+    /// How the items of a fan-out ended.
+    async fn item_ends(&self, fan_out: FanOutId) -> Result<ItemEnds>;
+
+    /// The segments with results of the page whose first item is `page`, by claim and number.
+    async fn segments(&self, fan_out: FanOutId, page: u64) -> Result<Vec<Segment>>;
+
+    /// The last failures of items with a number of at least `from`, at most `count_max`, by item.
+    async fn item_failures(&self, fan_out: FanOutId, from: u64, count_max: usize) -> Result<Vec<ItemFailure>>;
 
     /// The state of a run, of which nothing else may be left; `None` for one that was never created here.
     async fn run_state(&self, run: RunId) -> Result<Option<RunState>>;

@@ -4,6 +4,7 @@ use bytes::Bytes;
 use jiff::Timestamp;
 use serde::{Deserialize, Serialize};
 
+use super::fan_out::{FanOutOpened, FanOutProgress, FanOutReopened};
 use crate::io::Stored;
 use crate::partition::PartitionSet;
 use crate::run::{RunCounts, RunState};
@@ -46,6 +47,12 @@ pub enum Record {
     ChunkClaimed(ChunkClaim),
     /// Steps of a claimed chunk ended.
     ChunkProgress(ChunkProgress),
+    /// A step fans out. Refused with `Conflict` when the fan-out exists.
+    FanOutOpened(Box<FanOutOpened>),
+    /// A fan-out that had ended goes on. Refused with `Conflict` unless it has ended.
+    FanOutReopened(Box<FanOutReopened>),
+    /// Something happened to a fan-out. Refused with `Conflict` when it has ended, and when a page does not follow the last.
+    FanOutProgress(Box<FanOutProgress>),
 }
 
 impl Record {
@@ -56,6 +63,9 @@ impl Record {
             Self::RunPlanned { run, .. } | Self::RunTaken { run, .. } | Self::RunMoved { run, .. } => *run,
             Self::ChunkClaimed(claim) => claim.run,
             Self::ChunkProgress(progress) => progress.run,
+            Self::FanOutOpened(opened) => opened.lead.run,
+            Self::FanOutReopened(reopened) => reopened.lead.run,
+            Self::FanOutProgress(progress) => progress.lead.run,
         }
     }
 }

@@ -1,15 +1,15 @@
 //! Small implementations that keep the promises, and some that do not: the suites must tell them apart.
 
-use std::collections::BTreeMap;
 use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::sync::{Arc, Mutex};
 
 use async_trait::async_trait;
-use flowstone_core::coordinator::{ChildOutcome, Coordinator, Verdict};
+use flowstone_core::coordinator::{Coordinator, Verdict};
+use flowstone_core::fan_out::{Barrier, ChildState, FailurePolicy};
 use flowstone_core::lineage::{LineageCommit, LineageSink};
 use flowstone_core::partition::PartitionSet;
 use flowstone_core::reader::{Cursor, Item, ItemReader, Page};
-use flowstone_core::{AssetId, Error, ErrorKind, Result, Version};
+use flowstone_core::{AssetId, Error, ErrorKind, ErrorRecord, Result, Version};
 use flowstone_testkit::coordinator::CoordinatorUnderTest;
 use flowstone_testkit::reader::ReaderUnderTest;
 use flowstone_testkit::sink::SinkUnderTest;
@@ -76,103 +76,57 @@ mod reader {
 struct Limited {
     at_once: u64,
     failures_max: u64,
-    waiting: PartitionSet,
-    running: PartitionSet,
-    admitted: PartitionSet,
-    ended: BTreeMap<u64, ChildOutcome>,
-    is_sealed: bool,
-    is_over: bool,
-    /// Counts what it is told twice, twice.
+    /// Does not look at what still runs.
     is_careless: bool,
-    told: u64,
-}
-
-impl Limited {
-    fn new(at_once: u64, failures_max: u64, is_careless: bool) -> Self {
-        Self {
-            at_once,
-            failures_max,
-            waiting: PartitionSet::new(),
-            running: PartitionSet::new(),
-            admitted: PartitionSet::new(),
-            ended: BTreeMap::new(),
-            is_sealed: false,
-            is_over: false,
-            is_careless,
-            told: 0,
-        }
-    }
-
-    fn verdict(&mut self) -> Verdict {
-        if self.is_over {
-            return Verdict::Wait;
-        }
-        let failed = |outcome: &&ChildOutcome| matches!(outcome, ChildOutcome::Failed(_));
-        let failures = self.ended.values().filter(failed).count() as u64;
-        let ended = if self.is_careless {
-            self.told
-        } else {
-            self.ended.len() as u64
-        };
-        if self.is_sealed && ended >= self.admitted.len() {
-            self.is_over = true;
-            if failures > self.failures_max {
-                return Verdict::Fail(Error::permanent("too many failed").to_record());
-            }
-            return Verdict::Gather;
-        }
-        let room = self.at_once.saturating_sub(self.running.len());
-        let started = self.waiting.split_off_first(room);
-        if started.is_empty() {
-            return Verdict::Wait;
-        }
-        self.running.union_with(&started);
-        Verdict::Start(started)
-    }
 }
 
 impl Coordinator for Limited {
-    fn admit(&mut self, children: &PartitionSet) -> Result<Verdict> {
-        if self.is_sealed {
-            return Err(Error::new(ErrorKind::IllegalTransition, "it is sealed"));
-        }
-        self.admitted.union_with(children);
-        self.waiting.union_with(children);
-        Ok(self.verdict())
+    fn startable(&self, barrier: &Barrier) -> PartitionSet {
+        let room = self.at_once.saturating_sub(barrier.get(ChildState::Leased).len());
+        barrier.get(ChildState::Pending).clone().split_off_first(room)
     }
 
-    fn seal(&mut self) -> Result<Verdict> {
-        if self.is_sealed {
-            return Err(Error::new(ErrorKind::IllegalTransition, "it is sealed already"));
+    fn verdict(&self, barrier: &Barrier, _: Option<&ErrorRecord>) -> Verdict {
+        let counts = barrier.counts();
+        let left = counts.pending + if self.is_careless { 0 } else { counts.leased };
+        if !barrier.is_sealed() || left > 0 {
+            return Verdict::Wait;
         }
-        self.is_sealed = true;
-        Ok(self.verdict())
+        if counts.failed > self.failures_max {
+            return Verdict::Fail(Error::permanent("too many failed").to_record());
+        }
+        Verdict::Gather
     }
+}
 
-    fn ended(&mut self, child: u64, outcome: ChildOutcome) -> Result<Verdict> {
-        if !self.admitted.contains(child) {
-            return Err(Error::new(
-                ErrorKind::NotFound,
-                format!("no child {child} was admitted"),
-            ));
-        }
-        self.told += 1;
-        self.running.remove(child);
-        self.ended.entry(child).or_insert(outcome);
-        Ok(self.verdict())
-    }
+fn limited(at_once: u64, failures_max: u64) -> CoordinatorUnderTest {
+    CoordinatorUnderTest::new(Limited {
+        at_once,
+        failures_max,
+        is_careless: false,
+    })
 }
 
 mod coordinator_that_wants_all {
-    use super::*;
-
-    flowstone_testkit::coordinator_conformance!(CoordinatorUnderTest::new(|| Limited::new(u64::MAX, 0, false)));
+    flowstone_testkit::coordinator_conformance!(super::limited(u64::MAX, 0));
 }
 
 mod coordinator_with_limits {
+    flowstone_testkit::coordinator_conformance!(super::limited(2, 3));
+}
+
+mod failure_policy {
     use super::*;
 
-    flowstone_testkit::coordinator_conformance!(CoordinatorUnderTest::new(|| Limited::new(2, 3, false)));
+    flowstone_testkit::coordinator_conformance!(CoordinatorUnderTest::new(FailurePolicy::tolerate_count(2)));
+}
+
+mod failure_policy_by_share {
+    use super::*;
+
+    flowstone_testkit::coordinator_conformance!(CoordinatorUnderTest::new(
+        FailurePolicy::tolerate_share(0.3).expect("in range")
+    ));
 }
 
 type Lines = Arc<Mutex<Vec<(AssetId, u64, Version)>>>;
@@ -226,8 +180,12 @@ fn the_suites_find_what_breaks_a_promise() {
             flowstone_testkit::run(test);
         }),
         fails(|| {
-            let careless = CoordinatorUnderTest::new(|| Limited::new(u64::MAX, 0, true));
-            flowstone_testkit::coordinator::an_outcome_told_twice_counts_once(&careless);
+            let careless = CoordinatorUnderTest::new(Limited {
+                at_once: u64::MAX,
+                failures_max: 0,
+                is_careless: true,
+            });
+            flowstone_testkit::coordinator::nothing_is_gathered_before_the_last_child(&careless);
         }),
         fails(|| {
             let test = flowstone_testkit::sink::a_commit_received_twice_is_kept_once(list(true));
