@@ -9,6 +9,7 @@ mod prune;
 mod record;
 mod redefinition;
 mod refused;
+mod standing;
 mod status;
 
 use std::collections::BTreeMap;
@@ -31,6 +32,7 @@ pub use record::{
 };
 pub use redefinition::Redefinition;
 pub use refused::RefusedRuns;
+pub use standing::FanOutStanding;
 pub use status::{AssetStatus, HeadSet, Versions};
 
 /// An asset as the store knows it. A name has one row for each definition of its partitions that was replaced by another,
@@ -84,8 +86,9 @@ pub struct StoreStats {
 /// * a record that names an asset or a run that does not exist is refused with `NotFound` in the same way;
 /// * what follows of the same run in the group is refused too, with the same kind (see [`RefusedRuns`]): whoever wrote it
 ///   did not know that. Records of other runs are committed;
-/// * a record of a fan-out is refused with `Fenced` unless its lead holds the fence of a chunk that is running; what has
-///   ended moves only by being reopened, pages follow each other without a gap, and a page and its cursor are one change;
+/// * a record of a fan-out is refused with `Fenced` unless its lead holds the fence of a chunk that is running, of the run
+///   that the fan-out belongs to; what has ended moves only by being reopened, pages follow each other without a gap, a page
+///   and its cursor are one change, and only a claim that is open has results (see [`FanOutStanding`]);
 /// * status sets (see [`AssetStatus`]) change in the commit that carries their cause;
 /// * ids of assets are dense and never reused, and an index under one id always means the same partition;
 /// * any text round-trips;
@@ -199,7 +202,7 @@ pub trait Store: Send + Sync + 'static {
     /// All materializations of `partitions` that are kept, by partition and version.
     async fn history(&self, asset: AssetId, partitions: &PartitionSet) -> Result<Vec<Materialization>>;
 
-    /// Fan-outs.
+    /// Fan-outs, as the filter orders them.
     async fn fan_outs(&self, filter: FanOutFilter) -> Result<Vec<FanOutRow>>;
 
     /// The pages of a fan-out without their bodies, by their first items.

@@ -4,6 +4,7 @@
 //! functions (`stage`) over what the writer remembers (`cache`), so a commit costs a few statements and one fsync.
 
 mod batch;
+mod body;
 mod cache;
 mod connect;
 mod dynamic;
@@ -12,9 +13,11 @@ mod load;
 mod lock;
 mod prune;
 mod read;
+mod read_fan_outs;
 mod read_runs;
 mod redefine;
 mod row;
+mod row_fan_out;
 mod schema;
 mod span;
 mod stage;
@@ -30,10 +33,11 @@ use async_trait::async_trait;
 use flowstone_core::partition::{DynamicSpace, PartitionKey, PartitionSet, PartitionSpace};
 use flowstone_core::run::RunState;
 use flowstone_core::store::{
-    AssetRow, AssetStatus, ChunkRow, Event, LineageInput, Materialization, Prune, Pruned, Record, Redefinition,
-    RunFilter, RunRow, StepFailure, Store, StoreStats, Versions,
+    AssetRow, AssetStatus, ChunkRow, Event, FanOutFilter, FanOutRow, ItemClaim, ItemEnds, ItemFailure, LineageInput,
+    Materialization, PageRow, Prune, Pruned, Record, Redefinition, RunFilter, RunRow, Segment, StepFailure, Store,
+    StoreStats, Versions,
 };
-use flowstone_core::{AssetId, AssetKey, Error, ErrorKind, Result, RunId, Version};
+use flowstone_core::{AssetId, AssetKey, Error, ErrorKind, FanOutId, Result, RunId, Version};
 use jiff::Timestamp;
 use sqlx::SqlitePool;
 use tokio::sync::{Mutex, MutexGuard};
@@ -54,7 +58,7 @@ pub const LOCK_FILE: &str = "lock";
 ///
 /// Every commit is on disk when it returns: write-ahead log, fsync each time. Numbers must be below 2⁶³, versions below
 /// 2⁵⁷, times between 1678 and 2261, else a record is refused with `OutOfRange`; times of materializations are kept to
-/// the millisecond. A record that names an asset or run that does not exist is refused with `NotFound`. Lineage inputs
+/// the millisecond. A page of items or a segment of results has at most 256 MiB, else it is refused with `LimitExceeded`. A record that names an asset or run that does not exist is refused with `NotFound`. Lineage inputs
 /// are a set: the same input recorded twice is kept once.
 ///
 /// Dropping a future of `commit` is safe: the group is stored whole or not at all.
@@ -312,6 +316,48 @@ impl Store for SqliteStore {
 
     async fn history(&self, asset: AssetId, partitions: &PartitionSet) -> Result<Vec<Materialization>> {
         read::history(&self.readers, asset, partitions)
+            .await
+            .map_err(self.reading())
+    }
+
+    async fn fan_outs(&self, filter: FanOutFilter) -> Result<Vec<FanOutRow>> {
+        read_fan_outs::fan_outs(&self.readers, filter)
+            .await
+            .map_err(self.reading())
+    }
+
+    async fn item_pages(&self, fan_out: FanOutId) -> Result<Vec<PageRow>> {
+        read_fan_outs::pages(&self.readers, fan_out)
+            .await
+            .map_err(self.reading())
+    }
+
+    async fn item_page(&self, fan_out: FanOutId, first: u64) -> Result<Option<PageRow>> {
+        read_fan_outs::page(&self.readers, fan_out, first)
+            .await
+            .map_err(self.reading())
+    }
+
+    async fn item_claims(&self, fan_out: FanOutId) -> Result<Vec<ItemClaim>> {
+        read_fan_outs::claims(&self.readers, fan_out)
+            .await
+            .map_err(self.reading())
+    }
+
+    async fn item_ends(&self, fan_out: FanOutId) -> Result<ItemEnds> {
+        read_fan_outs::ends(&self.readers, fan_out)
+            .await
+            .map_err(self.reading())
+    }
+
+    async fn segments(&self, fan_out: FanOutId, page: u64) -> Result<Vec<Segment>> {
+        read_fan_outs::segments(&self.readers, fan_out, page)
+            .await
+            .map_err(self.reading())
+    }
+
+    async fn item_failures(&self, fan_out: FanOutId, from: u64, count_max: usize) -> Result<Vec<ItemFailure>> {
+        read_fan_outs::failures(&self.readers, fan_out, from, count_max)
             .await
             .map_err(self.reading())
     }

@@ -7,6 +7,7 @@ mod chunks;
 mod commit;
 mod durable;
 mod events;
+mod fan_out;
 mod fixture;
 mod lineage;
 mod prune;
@@ -39,6 +40,14 @@ pub use commit::{
 };
 pub use durable::what_was_committed_survives_reopening;
 pub use events::{a_refused_record_leaves_no_event, events_tell_what_was_committed_in_order};
+pub use fan_out::{
+    a_claim_is_open_until_it_is_closed, a_fan_out_comes_back_as_it_was_opened, a_fan_out_is_opened_once,
+    a_fan_out_that_goes_on_is_not_reopened, a_large_page_comes_back, a_late_lead_moves_no_fan_out,
+    a_page_and_its_cursor_are_one_change, a_run_that_is_pruned_takes_its_fan_outs_along, any_item_key_comes_back,
+    events_tell_how_fan_outs_move, fan_outs_survive_reopening, only_an_open_claim_has_results, pages_follow_each_other,
+    progress_of_items_is_seen_whole, reopening_begins_an_epoch_in_another_run, segments_come_back_by_page_in_order,
+    the_last_failure_of_an_item_stays, where_a_fan_out_stands_is_what_was_told_last,
+};
 pub use lineage::{inputs_are_found_by_what_was_made, old_versions_keep_their_inputs, uses_are_found_by_what_was_read};
 pub use prune::{
     a_dry_run_removes_nothing, bounded_passes_come_to_the_end, ended_runs_go_and_open_ones_stay,
@@ -138,25 +147,34 @@ impl<S> fmt::Debug for StoreUnderTest<S> {
 macro_rules! store_conformance {
     ($make:expr) => {
         $crate::store_conformance! { @tests $make;
+            a_claim_is_open_until_it_is_closed
             a_claim_must_raise_the_fence
             a_dry_run_removes_nothing
+            a_fan_out_comes_back_as_it_was_opened
+            a_fan_out_is_opened_once
+            a_fan_out_that_goes_on_is_not_reopened
             a_final_failure_marks_until_a_value_is_made
             a_full_chunk_is_committed_at_once
             a_group_is_seen_whole
             a_key_names_one_run
+            a_large_page_comes_back
             a_late_holder_moves_nothing
+            a_late_lead_moves_no_fan_out
             a_materialization_comes_back_as_it_was
+            a_page_and_its_cursor_are_one_change
             a_redefinition_that_does_not_fit_changes_nothing
             a_refused_record_leaves_no_event
             a_refused_record_leaves_the_others
             a_run_comes_back_as_it_was
             a_run_is_taken_by_one_after_the_other
+            a_run_that_is_pruned_takes_its_fan_outs_along
             a_space_that_is_another_is_not_declared
             a_terminal_run_is_final
             an_earlier_incarnation_moves_nothing
             an_empty_group_is_nothing
             an_ended_chunk_takes_no_progress
             an_unknown_run_is_not_moved
+            any_item_key_comes_back
             any_text_comes_back
             asset_ids_are_dense_and_never_change
             bounded_passes_come_to_the_end
@@ -169,8 +187,10 @@ macro_rules! store_conformance {
             dynamic_sets_are_shared
             dynamic_sets_survive
             ended_runs_go_and_open_ones_stay
+            events_tell_how_fan_outs_move
             events_tell_what_was_committed_in_order
             failed_attempts_are_kept_in_order
+            fan_outs_survive_reopening
             heads_are_found_by_partition
             heads_stand_in_one_set_each
             inputs_are_found_by_what_was_made
@@ -182,12 +202,18 @@ macro_rules! store_conformance {
             old_versions_can_be_asked_for
             old_versions_go_and_heads_stay
             old_versions_keep_their_inputs
+            only_an_open_claim_has_results
             only_what_was_made_goes_stale
+            pages_follow_each_other
             progress_adds_up
             progress_needs_a_claim
+            progress_of_items_is_seen_whole
             records_take_effect_in_order
+            reopening_begins_an_epoch_in_another_run
             runs_are_listed_in_order
+            segments_come_back_by_page_in_order
             the_history_tells_all_versions
+            the_last_failure_of_an_item_stays
             the_last_partition_is_like_any_other
             uses_are_found_by_what_was_read
             versions_only_grow
@@ -199,6 +225,7 @@ macro_rules! store_conformance {
             what_rests_on_what_is_orphaned_goes_stale
             what_something_kept_was_made_from_stays
             what_was_committed_survives_reopening
+            where_a_fan_out_stands_is_what_was_told_last
             young_versions_stay
         }
     };

@@ -1,5 +1,6 @@
 //! The store's rules, stated over maps.
 
+mod fan_out;
 mod prune;
 mod redefine;
 
@@ -9,14 +10,15 @@ use std::sync::{Mutex, MutexGuard, PoisonError};
 use async_trait::async_trait;
 use jiff::Timestamp;
 
+use self::fan_out::FanOuts;
 use crate::partition::{DynamicKey, DynamicSpace, PartitionKey, PartitionSet, PartitionSpace};
 use crate::run::RunState;
 use crate::store::{
-    AssetRow, AssetStatus, ChunkClaim, ChunkProgress, ChunkRow, ChunkState, Event, EventKind, HeadSet, LineageInput,
-    Materialization, Prune, Pruned, Record, Redefinition, RefusedRuns, RunFilter, RunRow, StepFailure, Store,
-    StoreStats, Versions,
+    AssetRow, AssetStatus, ChunkClaim, ChunkProgress, ChunkRow, ChunkState, Event, EventKind, FanOutFilter, FanOutRow,
+    HeadSet, ItemClaim, ItemEnds, ItemFailure, LineageInput, Materialization, PageRow, Prune, Pruned, Record,
+    Redefinition, RefusedRuns, RunFilter, RunRow, Segment, StepFailure, Store, StoreStats, Versions,
 };
-use crate::{AssetId, AssetKey, ChunkNo, Error, ErrorKind, Incarnation, Result, RunId, Version};
+use crate::{AssetId, AssetKey, ChunkNo, Error, ErrorKind, FanOutId, Incarnation, Result, RunId, Version};
 
 /// Keeps the ledger in memory, until it is dropped.
 #[derive(Debug, Default)]
@@ -39,6 +41,7 @@ struct Kept {
     status: HashMap<AssetId, AssetStatus>,
     inputs: HashMap<AssetId, Vec<LineageInput>>,
     failures: HashMap<RunId, Failures>,
+    fan_outs: FanOuts,
     events: Vec<Event>,
     sets: BTreeMap<String, DynamicSpace>,
 }
@@ -97,6 +100,9 @@ impl Kept {
             }
             Record::ChunkClaimed(claim) => self.claim(claim),
             Record::ChunkProgress(progress) => self.progress(progress),
+            Record::FanOutOpened(opened) => self.open_fan_out(opened),
+            Record::FanOutReopened(reopened) => self.reopen_fan_out(reopened),
+            Record::FanOutProgress(progress) => self.progress_fan_out(progress),
         }
     }
 
@@ -531,6 +537,34 @@ impl Store for MemoryStore {
         Ok(all.flatten().cloned().collect())
     }
 
+    async fn fan_outs(&self, filter: FanOutFilter) -> Result<Vec<FanOutRow>> {
+        Ok(self.kept().fan_outs.rows(filter))
+    }
+
+    async fn item_pages(&self, fan_out: FanOutId) -> Result<Vec<PageRow>> {
+        Ok(self.kept().fan_outs.pages(fan_out))
+    }
+
+    async fn item_page(&self, fan_out: FanOutId, first: u64) -> Result<Option<PageRow>> {
+        Ok(self.kept().fan_outs.page(fan_out, first))
+    }
+
+    async fn item_claims(&self, fan_out: FanOutId) -> Result<Vec<ItemClaim>> {
+        Ok(self.kept().fan_outs.claims(fan_out))
+    }
+
+    async fn item_ends(&self, fan_out: FanOutId) -> Result<ItemEnds> {
+        Ok(self.kept().fan_outs.ends(fan_out))
+    }
+
+    async fn segments(&self, fan_out: FanOutId, page: u64) -> Result<Vec<Segment>> {
+        Ok(self.kept().fan_outs.segments(fan_out, page))
+    }
+
+    async fn item_failures(&self, fan_out: FanOutId, from: u64, count_max: usize) -> Result<Vec<ItemFailure>> {
+        Ok(self.kept().fan_outs.failures(fan_out, from, count_max))
+    }
+
     async fn run_state(&self, run: RunId) -> Result<Option<RunState>> {
         let kept = self.kept();
         let known = kept.runs.get(&run).map(|row| row.state);
@@ -559,6 +593,7 @@ impl Store for MemoryStore {
         ];
         let tables = counts
             .into_iter()
+            .chain(kept.fan_outs.row_counts(|_| true))
             .map(|(name, rows)| (name.to_owned(), (rows as u64, None)))
             .collect();
         Ok(StoreStats {

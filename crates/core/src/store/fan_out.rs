@@ -41,10 +41,12 @@ pub struct FanOutOpened {
     pub at: Timestamp,
 }
 
-/// What did not succeed of a fan-out that has ended is tried again, in another run of the same asset and partition.
+/// What did not succeed of a fan-out is tried again, as a rule in another run of the same asset and partition: it has ended,
+/// or it was left as it was by a run that has.
 ///
 /// The fan-out belongs to that run from then on, its epoch grows by one, and it is sealed again (or filling, if its items
-/// were not all known). Fan-outs that stand within it come along.
+/// were not all known). Claims that were open are gone, segments and failures stay. Fan-outs that stand within it come along
+/// as they are, their open claims included.
 #[derive(Debug, Clone, PartialEq)]
 pub struct FanOutReopened {
     /// Who writes.
@@ -64,7 +66,7 @@ pub struct FanOutReopened {
 pub struct PageRow {
     /// The number of its first item: as many as came before.
     pub first: u64,
-    /// How many items it has.
+    /// How many items it has. A page without any moves the cursor, and is not kept.
     pub len: u64,
     /// Where batches start in it.
     pub batch_starts: PartitionSet,
@@ -75,12 +77,14 @@ pub struct PageRow {
 /// Items that are about to be tried, all of one page.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct ItemClaim {
-    /// The number of the claim within the fan-out; each has its own.
+    /// The number of the claim within the fan-out; each has its own, and a new one is greater than all before.
     pub chunk: u64,
     /// The items.
     pub items: PartitionSet,
     /// How often a process died while these items were claimed.
     pub crashes: u32,
+    /// True while somebody works at them; else this remembers that they were in flight at a death.
+    pub is_held: bool,
 }
 
 /// Results of items of one claim. Never changed.
@@ -90,7 +94,7 @@ pub struct Segment {
     pub page: u64,
     /// The claim.
     pub chunk: u64,
-    /// The number within the claim, from 0.
+    /// The number within the claim, from 0; it grows.
     pub seq: u32,
     /// The items that gave a value.
     pub succeeded: PartitionSet,
@@ -128,9 +132,10 @@ pub struct FanOutProgress {
     pub fan_out: FanOutId,
     /// Items that were read.
     pub page: Option<PageRow>,
-    /// How far the reader got; always together with the items up to there.
+    /// How far the reader got; always together with the items up to there. `None` beside a page says that the source ended
+    /// with it.
     pub cursor: Option<Cursor>,
-    /// Items that are about to be tried.
+    /// Items that are about to be tried, or were when their worker died; replaces what was known of the same claim.
     pub claimed: Vec<ItemClaim>,
     /// Claims that are over, by number.
     pub closed: Vec<u64>,

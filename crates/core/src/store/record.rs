@@ -5,10 +5,11 @@ use jiff::Timestamp;
 use serde::{Deserialize, Serialize};
 
 use super::fan_out::{FanOutOpened, FanOutProgress, FanOutReopened};
+use crate::fan_out::BarrierState;
 use crate::io::Stored;
 use crate::partition::PartitionSet;
 use crate::run::{RunCounts, RunState};
-use crate::{AssetId, ChunkNo, CodeVersion, ErrorRecord, Fence, Incarnation, RunId, Version};
+use crate::{AssetId, ChunkNo, CodeVersion, ErrorRecord, FanOutId, Fence, Incarnation, RunId, Version};
 
 /// One change. A group of them is committed whole.
 #[derive(Debug, Clone, PartialEq)]
@@ -49,9 +50,10 @@ pub enum Record {
     ChunkProgress(ChunkProgress),
     /// A step fans out. Refused with `Conflict` when the fan-out exists.
     FanOutOpened(Box<FanOutOpened>),
-    /// A fan-out that had ended goes on. Refused with `Conflict` unless it has ended.
+    /// A fan-out goes on in another epoch. Refused with `Conflict` unless it has ended, or the run that it belongs to has.
     FanOutReopened(Box<FanOutReopened>),
-    /// Something happened to a fan-out. Refused with `Conflict` when it has ended, and when a page does not follow the last.
+    /// Something happened to a fan-out. Refused with `Conflict` when it has ended, when a page does not follow the last, and
+    /// when results come of a claim that is not open.
     FanOutProgress(Box<FanOutProgress>),
 }
 
@@ -303,5 +305,21 @@ pub enum EventKind {
         is_final: bool,
         /// The stable code of the error.
         code: String,
+    },
+    /// A step became a fan-out.
+    FanOutOpened {
+        /// The asset.
+        asset: AssetId,
+        /// The partition.
+        partition: u64,
+        /// The fan-out.
+        fan_out: FanOutId,
+    },
+    /// A fan-out moved to another state, or was reopened in it.
+    FanOutMoved {
+        /// The fan-out.
+        fan_out: FanOutId,
+        /// The new state.
+        to: BarrierState,
     },
 }

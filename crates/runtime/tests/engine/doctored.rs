@@ -7,10 +7,11 @@ use flowstone_core::memory::MemoryStore;
 use flowstone_core::partition::{DynamicSpace, PartitionKey, PartitionSet, PartitionSpace};
 use flowstone_core::run::RunState;
 use flowstone_core::store::{
-    AssetRow, AssetStatus, ChunkRow, Event, LineageInput, Materialization, Prune, Pruned, Record, Redefinition,
-    RefusedRuns, RunFilter, RunRow, StepFailure, Store, StoreStats, Versions,
+    AssetRow, AssetStatus, ChunkRow, Event, FanOutFilter, FanOutRow, ItemClaim, ItemEnds, ItemFailure, LineageInput,
+    Materialization, PageRow, Prune, Pruned, Record, Redefinition, RefusedRuns, RunFilter, RunRow, Segment,
+    StepFailure, Store, StoreStats, Versions,
 };
-use flowstone_core::{AssetId, AssetKey, Error, ErrorKind, Result, RunId, Version};
+use flowstone_core::{AssetId, AssetKey, Error, ErrorKind, FanOutId, Result, RunId, Version};
 use jiff::Timestamp;
 use tokio::sync::watch;
 
@@ -195,6 +196,34 @@ impl Store for Doctored {
 
     async fn history(&self, asset: AssetId, partitions: &PartitionSet) -> Result<Vec<Materialization>> {
         self.inner.history(asset, partitions).await
+    }
+
+    async fn fan_outs(&self, filter: FanOutFilter) -> Result<Vec<FanOutRow>> {
+        self.inner.fan_outs(filter).await
+    }
+
+    async fn item_pages(&self, fan_out: FanOutId) -> Result<Vec<PageRow>> {
+        self.inner.item_pages(fan_out).await
+    }
+
+    async fn item_page(&self, fan_out: FanOutId, first: u64) -> Result<Option<PageRow>> {
+        self.inner.item_page(fan_out, first).await
+    }
+
+    async fn item_claims(&self, fan_out: FanOutId) -> Result<Vec<ItemClaim>> {
+        self.inner.item_claims(fan_out).await
+    }
+
+    async fn item_ends(&self, fan_out: FanOutId) -> Result<ItemEnds> {
+        self.inner.item_ends(fan_out).await
+    }
+
+    async fn segments(&self, fan_out: FanOutId, page: u64) -> Result<Vec<Segment>> {
+        self.inner.segments(fan_out, page).await
+    }
+
+    async fn item_failures(&self, fan_out: FanOutId, from: u64, count_max: usize) -> Result<Vec<ItemFailure>> {
+        self.inner.item_failures(fan_out, from, count_max).await
     }
 
     async fn run_state(&self, run: RunId) -> Result<Option<RunState>> {

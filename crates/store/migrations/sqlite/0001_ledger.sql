@@ -183,9 +183,133 @@ CREATE TABLE event (
     sequence INTEGER PRIMARY KEY,
     at_ns    INTEGER NOT NULL,
     run      INTEGER NOT NULL,
-    -- 0 run created, 1 run moved, 2 materialized, 3 step failed.
+    -- 0 run created, 1 run moved, 2 materialized, 3 step failed, 4 fan-out opened, 5 fan-out moved.
     kind     INTEGER NOT NULL,
     asset    INTEGER,
-    -- By kind: nothing, the state's number, the bytes of a set, JSON.
+    -- By kind: nothing, JSON, the bytes of a set, JSON from then on.
     detail   ANY
 ) STRICT;
+
+-- A step that became many items.
+CREATE TABLE fan_out (
+    id             INTEGER PRIMARY KEY,
+    fan_out        BLOB NOT NULL UNIQUE,
+    -- The run that it belongs to now.
+    run            INTEGER NOT NULL REFERENCES run (id),
+    asset          INTEGER NOT NULL,
+    partition      INTEGER NOT NULL,
+    -- The fan-out and the item that it stands within.
+    parent         BLOB,
+    item           INTEGER,
+    epoch          INTEGER NOT NULL,
+    -- 0 filling, 1 sealed; from 2 on terminal: 2 complete, 3 partial, 4 failed, 5 cancelled.
+    state          INTEGER NOT NULL,
+    is_sealed      INTEGER NOT NULL,
+    -- How many items came so far.
+    items          INTEGER NOT NULL,
+    next_chunk     INTEGER NOT NULL,
+    opened_ns      INTEGER NOT NULL,
+    moved_ns       INTEGER NOT NULL,
+    on_schedule_ns INTEGER,
+    counts         TEXT NOT NULL,
+    options        TEXT NOT NULL,
+    error          TEXT,
+    -- The version in one byte, and the position.
+    cursor         BLOB,
+    -- 1 once it is being pruned: nobody sees it any more.
+    is_gone        INTEGER NOT NULL DEFAULT 0
+) STRICT;
+
+CREATE INDEX fan_out_of_run ON fan_out (run);
+
+CREATE INDEX fan_out_within ON fan_out (parent, item) WHERE parent IS NOT NULL;
+
+CREATE TRIGGER fan_out_keeps_its_place BEFORE UPDATE OF fan_out, asset, partition, parent, item, opened_ns ON fan_out
+BEGIN
+    SELECT RAISE(ABORT, 'a fan-out keeps its place');
+END;
+
+CREATE TRIGGER fan_out_epoch_only_grows BEFORE UPDATE ON fan_out WHEN NEW.epoch < OLD.epoch
+BEGIN
+    SELECT RAISE(ABORT, 'an epoch only grows');
+END;
+
+CREATE TRIGGER fan_out_end_is_final BEFORE UPDATE ON fan_out
+WHEN OLD.state >= 2 AND NEW.epoch = OLD.epoch AND NEW.state <> OLD.state
+BEGIN
+    SELECT RAISE(ABORT, 'a fan-out that has ended moves in another epoch only');
+END;
+
+CREATE TRIGGER fan_out_items_only_grow BEFORE UPDATE ON fan_out
+WHEN NEW.items < OLD.items OR NEW.next_chunk < OLD.next_chunk
+BEGIN
+    SELECT RAISE(ABORT, 'items and claims only grow in number');
+END;
+
+-- Apart from the fan-out, so that a move does not rewrite it.
+CREATE TABLE fan_out_shared (
+    fan_out INTEGER PRIMARY KEY REFERENCES fan_out (id),
+    shared  BLOB NOT NULL
+) STRICT;
+
+-- Bodies stand last: what stands before them is read without them. Their first byte says how they are packed.
+CREATE TABLE item_page (
+    fan_out      INTEGER NOT NULL REFERENCES fan_out (id),
+    first        INTEGER NOT NULL,
+    len          INTEGER NOT NULL,
+    batch_starts BLOB,
+    body         BLOB,
+    PRIMARY KEY (fan_out, first)
+) STRICT, WITHOUT ROWID;
+
+CREATE TRIGGER item_page_never_changes BEFORE UPDATE ON item_page
+BEGIN
+    SELECT RAISE(ABORT, 'a page of items never changes');
+END;
+
+CREATE TRIGGER item_page_follows BEFORE INSERT ON item_page
+WHEN NEW.first <> coalesce(
+    (SELECT first + len FROM item_page WHERE fan_out = NEW.fan_out ORDER BY first DESC LIMIT 1), 0)
+BEGIN
+    SELECT RAISE(ABORT, 'a page of items follows the last');
+END;
+
+-- Claims that are open.
+CREATE TABLE item_claim (
+    fan_out INTEGER NOT NULL REFERENCES fan_out (id),
+    chunk   INTEGER NOT NULL,
+    crashes INTEGER NOT NULL,
+    -- 0 once it only remembers a death.
+    is_held INTEGER NOT NULL,
+    items   BLOB NOT NULL,
+    PRIMARY KEY (fan_out, chunk)
+) STRICT, WITHOUT ROWID;
+
+CREATE TABLE segment (
+    fan_out   INTEGER NOT NULL REFERENCES fan_out (id),
+    page      INTEGER NOT NULL,
+    chunk     INTEGER NOT NULL,
+    seq       INTEGER NOT NULL,
+    succeeded BLOB,
+    skipped   BLOB,
+    body      BLOB,
+    PRIMARY KEY (fan_out, page, chunk, seq)
+) STRICT, WITHOUT ROWID;
+
+CREATE TRIGGER segment_never_changes BEFORE UPDATE ON segment
+BEGIN
+    SELECT RAISE(ABORT, 'a segment never changes');
+END;
+
+-- The last failure of an item.
+CREATE TABLE failed_item (
+    fan_out  INTEGER NOT NULL REFERENCES fan_out (id),
+    item     INTEGER NOT NULL,
+    epoch    INTEGER NOT NULL,
+    attempt  INTEGER NOT NULL,
+    is_final INTEGER NOT NULL,
+    at_ns    INTEGER NOT NULL,
+    key      TEXT NOT NULL,
+    error    TEXT NOT NULL,
+    PRIMARY KEY (fan_out, item)
+) STRICT, WITHOUT ROWID;

@@ -60,6 +60,13 @@ impl Rows {
         }
     }
 
+    pub(super) fn int_or_null(&mut self, number: Option<i64>) -> &mut Self {
+        match number {
+            Some(number) => self.int(number),
+            None => self.null(),
+        }
+    }
+
     /// Two columns: first byte and length in the heap.
     pub(super) fn bytes(&mut self, heap: &mut Heap, part: &[u8]) -> &mut Self {
         let (first, len) = heap.push(part);

@@ -7,8 +7,8 @@ use std::collections::{BTreeMap, HashMap};
 
 use flowstone_core::partition::PartitionSet;
 use flowstone_core::run::RunState;
-use flowstone_core::store::{ChunkRow, ChunkState};
-use flowstone_core::{AssetId, ChunkNo, CodeVersion, Incarnation, RunId, Version};
+use flowstone_core::store::{ChunkRow, ChunkState, FanOutStanding};
+use flowstone_core::{AssetId, ChunkNo, CodeVersion, FanOutId, Incarnation, RunId, Version};
 
 use super::stage::Staged;
 
@@ -33,6 +33,10 @@ pub(super) struct Cache {
     pub(super) run_next: i64,
     /// Runs that were asked for lately, with all that a claim or a move must know.
     pub(super) runs: HashMap<RunId, CachedRun>,
+    /// The number of the next fan-out.
+    pub(super) fan_out_next: i64,
+    /// Fan-outs that go on, of those that were asked for lately.
+    pub(super) fan_outs: HashMap<FanOutId, KnownFanOut>,
     /// The status of assets, whole assets only: a piece that is missing here is empty.
     pub(super) marks: HashMap<AssetId, BTreeMap<u64, Marks>>,
 }
@@ -66,6 +70,24 @@ impl CachedRun {
     /// True when the ledger may have a chunk of this key that is not in `chunks`; it is ended then.
     pub(super) fn may_have_ended(&self, (asset, chunk): ChunkKey) -> bool {
         self.last_chunks.get(&asset).is_some_and(|last| chunk <= *last) && !self.chunks.contains_key(&(asset, chunk))
+    }
+}
+
+/// What every record of a fan-out is judged by. What its items share is not kept here.
+#[derive(Debug, Clone)]
+pub(super) struct KnownFanOut {
+    pub(super) number: i64,
+    /// The number of the run that it belongs to.
+    pub(super) run: i64,
+    pub(super) standing: FanOutStanding,
+}
+
+impl KnownFanOut {
+    /// False for what has ended, or was left by a run that has.
+    fn is_live(&self, runs: &HashMap<RunId, CachedRun>) -> bool {
+        let row = &self.standing.row;
+        let run = runs.get(&row.run);
+        !row.state.is_terminal() && run.is_some_and(|run| !run.known.state.is_terminal())
     }
 }
 
@@ -109,6 +131,7 @@ impl Cache {
     /// Takes over what has been committed.
     pub(super) fn absorb(&mut self, staged: Staged<'_>) {
         self.codes.extend(staged.codes);
+        let has_ended_run = staged.runs.values().any(|known| known.state.is_terminal());
         for (run, known) in staged.runs {
             self.run_next = self.run_next.max(known.number + 1);
             self.runs.entry(run).or_insert_with(|| CachedRun::new(known)).known = known;
@@ -125,8 +148,31 @@ impl Cache {
         for ((asset, piece), marks) in staged.marks {
             self.marks.entry(asset).or_default().insert(piece, marks);
         }
+        let touched: Vec<FanOutId> = staged.fan_outs.keys().copied().collect();
+        for (fan_out, known) in staged.fan_outs {
+            self.fan_out_next = self.fan_out_next.max(known.number + 1);
+            self.fan_outs.insert(fan_out, known);
+        }
         // Nothing is expected of a run that is over; what comes late is checked against the ledger.
         self.runs.retain(|_, run| !run.known.state.is_terminal());
+        if has_ended_run {
+            self.fan_outs.retain(|_, known| known.is_live(&self.runs));
+        } else {
+            self.let_go(&touched);
+        }
+    }
+
+    /// Forgets those of `fan_outs` that do not go on: they may be pruned, which is not told here.
+    pub(super) fn let_go(&mut self, fan_outs: &[FanOutId]) {
+        for fan_out in fan_outs {
+            if self
+                .fan_outs
+                .get(fan_out)
+                .is_some_and(|known| !known.is_live(&self.runs))
+            {
+                self.fan_outs.remove(fan_out);
+            }
+        }
     }
 }
 

@@ -1,5 +1,7 @@
 //! Turns what was staged into rows for the statements.
 
+mod fan_out;
+
 use flowstone_core::io::Address;
 use flowstone_core::partition::PartitionSet;
 use flowstone_core::store::{ChunkState, StepFailure};
@@ -18,7 +20,7 @@ use super::word;
 #[derive(Debug)]
 pub(super) struct Encoded {
     /// The targets that have rows, as bits.
-    pub(super) targets: u16,
+    pub(super) targets: u32,
     pub(super) heap: Vec<u8>,
     /// One text for each target.
     pub(super) rows: [Option<String>; TARGET_COUNT],
@@ -37,6 +39,7 @@ pub(super) fn encode(cache: &Cache, staged: &Staged<'_>) -> Result<Encoded> {
     encoder.marks(cache, staged);
     encoder.inputs(staged);
     encoder.failures(staged)?;
+    encoder.fan_outs(staged)?;
     encoder.events(staged)?;
 
     let used = Target::ALL
@@ -237,6 +240,14 @@ impl Encoder {
                     } = **failure;
                     let detail = json(&(partition, attempt, is_final, &failure.error.code))?;
                     (word::EVENT_STEP_FAILED, Some(asset), Some(detail))
+                }
+                What::FanOutOpened(opened) => {
+                    let detail = json(&(opened.partition, opened.fan_out))?;
+                    (word::EVENT_FAN_OUT_OPENED, Some(opened.lead.asset), Some(detail))
+                }
+                What::FanOutMoved(fan_out, to) => {
+                    let detail = json(&(fan_out, to))?;
+                    (word::EVENT_FAN_OUT_MOVED, None, Some(detail))
                 }
             };
             let (row, heap) = self.row(Target::Event);

@@ -3,12 +3,15 @@
 //! In the steady state there is nothing to load: a run is loaded once, an asset's status once, and a chunk number that
 //! was never claimed needs no question.
 
+mod fan_out;
+
 use std::collections::{BTreeMap, HashSet};
 
 use flowstone_core::store::{ChunkState, Record};
-use flowstone_core::{AssetId, ChunkNo, CodeVersion, Incarnation, Result, RunId, Version};
+use flowstone_core::{AssetId, ChunkNo, CodeVersion, FanOutId, Incarnation, Result, RunId, Version};
 use sqlx::{Row, SqliteConnection};
 
+use self::fan_out::Asked;
 use super::batch::Rows;
 use super::cache::{Cache, CachedRun, ChunkKey, KnownRun, Marks};
 use super::row::{array, asset_id, chunk_row, number, set, set_or_empty, small};
@@ -17,12 +20,15 @@ use crate::error::{corrupt, sort};
 
 /// The part that is always remembered.
 pub(super) async fn base(connection: &mut SqliteConnection) -> Result<Cache> {
-    const ASK: &str = "SELECT (SELECT count(*) FROM asset), (SELECT coalesce(max(id), -1) + 1 FROM run)";
-    let (asset_count, run_next): (i64, i64) = sqlx::query_as(ASK).fetch_one(&mut *connection).await.map_err(sort)?;
+    const ASK: &str = "SELECT (SELECT count(*) FROM asset), (SELECT coalesce(max(id), -1) + 1 FROM run),
+                              (SELECT coalesce(max(id), -1) + 1 FROM fan_out)";
+    let (asset_count, run_next, fan_out_next): (i64, i64, i64) =
+        sqlx::query_as(ASK).fetch_one(&mut *connection).await.map_err(sort)?;
     let asset_count = u32::try_from(asset_count).map_err(|error| corrupt("number of assets", error))?;
     let mut cache = Cache {
         asset_count,
         run_next,
+        fan_out_next,
         ..Cache::default()
     };
     let codes = sqlx::query("SELECT id, version FROM code")
@@ -45,6 +51,8 @@ pub(super) struct Kept {
     pub(super) idempotency_keys: HashSet<String>,
     /// Attempts that have failed.
     pub(super) failed: HashSet<Attempt>,
+    /// The fan-outs that were loaded for it.
+    pub(super) fan_outs: Vec<FanOutId>,
 }
 
 /// Loads into `cache` what `records` ask about, and gives what of them is there already.
@@ -52,6 +60,7 @@ pub(super) async fn load(connection: &mut SqliteConnection, cache: &mut Cache, r
     let mut kept = Kept::default();
     let mut attempts = Vec::new();
     let mut touched = HashSet::new();
+    let mut fan_outs = Asked::default();
     for record in records {
         match record {
             Record::RunCreated(row) => {
@@ -81,9 +90,23 @@ pub(super) async fn load(connection: &mut SqliteConnection, cache: &mut Cache, r
                     attempts.push((progress.run, failure.asset, failure.partition, failure.attempt));
                 }
             }
+            Record::FanOutOpened(opened) => {
+                run(connection, cache, opened.lead.run).await?;
+                fan_outs.ones.insert(opened.fan_out);
+                fan_outs.ones.extend(opened.parent.map(|(parent, _)| parent));
+            }
+            Record::FanOutReopened(reopened) => {
+                run(connection, cache, reopened.lead.run).await?;
+                fan_outs.whole.insert(reopened.fan_out);
+            }
+            Record::FanOutProgress(progress) => {
+                run(connection, cache, progress.lead.run).await?;
+                fan_outs.ones.insert(progress.fan_out);
+            }
         }
     }
     statuses(connection, cache, touched).await?;
+    kept.fan_outs = fan_outs.load(connection, cache).await?;
     kept.failed = failed(connection, cache, &attempts).await?;
     Ok(kept)
 }

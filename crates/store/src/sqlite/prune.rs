@@ -130,9 +130,62 @@ impl Pass<'_> {
         Ok(())
     }
 
+    /// Takes care that no fan-out of a run is taken over by another while it goes.
+    async fn hide_fan_outs(&self, run: i64) -> Result<()> {
+        let Some(writer) = self.writer else { return Ok(()) };
+        let mut writer = writer.lock().await;
+        let mut transaction = writer.begin().await?;
+        sqlx::query("UPDATE fan_out SET is_gone = 1 WHERE run = ? AND is_gone = 0")
+            .bind(run)
+            .execute(&mut *transaction)
+            .await
+            .map_err(sort)?;
+        transaction.commit().await.map_err(sort)
+    }
+
     /// Forgets one run: first what it consists of, at last the run.
     async fn forget(&mut self, run: i64) -> Result<()> {
-        const PARTS: [(&str, &str, &str); 3] = [
+        const PARTS: [(&str, &str, &str); 9] = [
+            (
+                "failed_item",
+                "SELECT count(*) FROM failed_item WHERE fan_out IN (SELECT id FROM fan_out WHERE run = ?)",
+                "DELETE FROM failed_item WHERE (fan_out, item) IN
+                     (SELECT fan_out, item FROM failed_item
+                      WHERE fan_out IN (SELECT id FROM fan_out WHERE run = ?) LIMIT ?)",
+            ),
+            (
+                "segment",
+                "SELECT count(*) FROM segment WHERE fan_out IN (SELECT id FROM fan_out WHERE run = ?)",
+                "DELETE FROM segment WHERE (fan_out, page, chunk, seq) IN
+                     (SELECT fan_out, page, chunk, seq FROM segment
+                      WHERE fan_out IN (SELECT id FROM fan_out WHERE run = ?) LIMIT ?)",
+            ),
+            (
+                "item_claim",
+                "SELECT count(*) FROM item_claim WHERE fan_out IN (SELECT id FROM fan_out WHERE run = ?)",
+                "DELETE FROM item_claim WHERE (fan_out, chunk) IN
+                     (SELECT fan_out, chunk FROM item_claim
+                      WHERE fan_out IN (SELECT id FROM fan_out WHERE run = ?) LIMIT ?)",
+            ),
+            (
+                "item_page",
+                "SELECT count(*) FROM item_page WHERE fan_out IN (SELECT id FROM fan_out WHERE run = ?)",
+                "DELETE FROM item_page WHERE (fan_out, first) IN
+                     (SELECT fan_out, first FROM item_page
+                      WHERE fan_out IN (SELECT id FROM fan_out WHERE run = ?) LIMIT ?)",
+            ),
+            (
+                "fan_out_shared",
+                "SELECT count(*) FROM fan_out_shared WHERE fan_out IN (SELECT id FROM fan_out WHERE run = ?)",
+                "DELETE FROM fan_out_shared WHERE fan_out IN
+                     (SELECT fan_out FROM fan_out_shared
+                      WHERE fan_out IN (SELECT id FROM fan_out WHERE run = ?) LIMIT ?)",
+            ),
+            (
+                "fan_out",
+                "SELECT count(*) FROM fan_out WHERE run = ?",
+                "DELETE FROM fan_out WHERE id IN (SELECT id FROM fan_out WHERE run = ? LIMIT ?)",
+            ),
             (
                 "chunk",
                 "SELECT count(*) FROM chunk WHERE run = ?",
@@ -151,6 +204,7 @@ impl Pass<'_> {
             ),
         ];
         self.pruned.count("run", 1);
+        self.hide_fan_outs(run).await?;
         for (table, count, delete) in PARTS {
             let rows: i64 = sqlx::query_scalar(count)
                 .bind(run)

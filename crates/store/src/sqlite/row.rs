@@ -206,6 +206,18 @@ pub(super) fn event(row: &SqliteRow) -> Result<Event> {
                 code,
             }
         }
+        word::EVENT_FAN_OUT_OPENED => {
+            let (partition, fan_out) = json("event", &detail()?)?;
+            EventKind::FanOutOpened {
+                asset: asset()?,
+                partition,
+                fan_out,
+            }
+        }
+        word::EVENT_FAN_OUT_MOVED => {
+            let (fan_out, to) = json("event", &detail()?)?;
+            EventKind::FanOutMoved { fan_out, to }
+        }
         other => return Err(corrupt("event", format!("{other} stands for no kind"))),
     };
     Ok(Event {

@@ -5,18 +5,23 @@
 //! once it is on disk. Does no I/O: whatever a record may ask about has been loaded before.
 
 mod chunk;
+mod fan_out;
 mod run;
 
 use std::collections::{BTreeMap, HashMap, HashSet};
 
 use bytes::Bytes;
+use flowstone_core::fan_out::BarrierState;
 use flowstone_core::partition::PartitionSet;
 use flowstone_core::run::{RunCounts, RunState};
-use flowstone_core::store::{ChunkRow, LineageInput, Materialization, Record, RefusedRuns, RunRow, StepFailure};
-use flowstone_core::{AssetId, CodeVersion, Error, ErrorKind, ErrorRecord, Incarnation, Result, RunId};
+use flowstone_core::store::{
+    ChunkRow, FanOutOpened, ItemClaim, ItemFailure, LineageInput, Materialization, PageRow, Record, RefusedRuns,
+    RunRow, Segment, StepFailure,
+};
+use flowstone_core::{AssetId, CodeVersion, Error, ErrorKind, ErrorRecord, FanOutId, Incarnation, Result, RunId};
 use jiff::Timestamp;
 
-use super::cache::{Cache, ChunkKey, KnownRun, Marks};
+use super::cache::{Cache, ChunkKey, KnownFanOut, KnownRun, Marks};
 use super::load::{Attempt, Kept};
 
 /// What a group changes.
@@ -41,6 +46,18 @@ pub(super) struct Staged<'r> {
     pub(super) failures: Vec<(i64, &'r StepFailure)>,
     /// The same, to be asked.
     pub(super) failed: HashSet<Attempt>,
+    /// Fan-outs as they are after the group.
+    pub(super) fan_outs: HashMap<FanOutId, KnownFanOut>,
+    /// What belongs to fan-outs, by their numbers.
+    pub(super) shared: Vec<(i64, &'r Bytes)>,
+    pub(super) pages: Vec<(i64, &'r PageRow)>,
+    /// Claims that are open after the group.
+    pub(super) claims: BTreeMap<(i64, u64), &'r ItemClaim>,
+    /// Claims that were open before it and are not any more.
+    pub(super) claims_gone: Vec<(i64, u64)>,
+    pub(super) segments: Vec<(i64, &'r Segment)>,
+    /// The last failure of each item.
+    pub(super) failed_items: BTreeMap<(i64, u64), &'r ItemFailure>,
     pub(super) events: Vec<Happened<'r>>,
 }
 
@@ -76,6 +93,8 @@ pub(super) enum What<'r> {
     Moved(RunState),
     Materialized(AssetId, PartitionSet),
     Failed(&'r StepFailure),
+    FanOutOpened(&'r FanOutOpened),
+    FanOutMoved(FanOutId, BarrierState),
 }
 
 /// Gives what `records` change and, for each, whether it was taken. `kept` is what of them the ledger has.
@@ -85,6 +104,7 @@ pub(super) fn stage<'r>(cache: &Cache, kept: &Kept, records: &'r [Record]) -> (S
         kept,
         staged: Staged::default(),
         run_next: cache.run_next,
+        fan_out_next: cache.fan_out_next,
     };
     let mut refused = RefusedRuns::default();
     let verdicts = records
@@ -100,6 +120,7 @@ struct Stage<'c, 'r> {
     kept: &'c Kept,
     staged: Staged<'r>,
     run_next: i64,
+    fan_out_next: i64,
 }
 
 impl<'r> Stage<'_, 'r> {
@@ -125,6 +146,9 @@ impl<'r> Stage<'_, 'r> {
             ),
             Record::ChunkClaimed(claim) => self.claim(claim),
             Record::ChunkProgress(progress) => self.progress(progress),
+            Record::FanOutOpened(opened) => self.open_fan_out(opened),
+            Record::FanOutReopened(reopened) => self.reopen_fan_out(reopened),
+            Record::FanOutProgress(progress) => self.progress_fan_out(progress),
         }
     }
 

@@ -22,13 +22,20 @@ pub(super) enum Target {
     Failure,
     Event,
     RunTaken,
+    FanOut,
+    FanOutShared,
+    ItemPage,
+    ItemClaimGone,
+    ItemClaim,
+    Segment,
+    FailedItem,
 }
 
 /// How many targets there are.
 pub(super) const TARGET_COUNT: usize = Target::ALL.len();
 
 impl Target {
-    pub(super) const ALL: [Self; 13] = [
+    pub(super) const ALL: [Self; 20] = [
         Self::Code,
         Self::RunCreated,
         Self::RunPlan,
@@ -42,9 +49,16 @@ impl Target {
         Self::Failure,
         Self::Event,
         Self::RunTaken,
+        Self::FanOut,
+        Self::FanOutShared,
+        Self::ItemPage,
+        Self::ItemClaimGone,
+        Self::ItemClaim,
+        Self::Segment,
+        Self::FailedItem,
     ];
 
-    /// The statement. `$1` is the heap, `$2` to `$14` are the rows of the targets in order. The names start with `$`
+    /// The statement. `$1` is the heap, `$2` to `$21` are the rows of the targets in order. The names start with `$`
     /// because sqlx would take `?` numbers with gaps between them for unnamed ones.
     const fn statement(self) -> &'static str {
         match self {
@@ -133,12 +147,66 @@ impl Target {
                 "UPDATE run SET incarnation = taken.value->>1
                  FROM jsonb_each($14) AS taken WHERE run.id = taken.value->>0;"
             }
+            Self::FanOut => {
+                "INSERT INTO fan_out (id, fan_out, run, asset, partition, parent, item, epoch, state, is_sealed, items,
+                                      next_chunk, opened_ns, moved_ns, on_schedule_ns, counts, options, error, cursor)
+                 SELECT value->>0, substr($1, value->>1, 16), value->>2, value->>3, value->>4,
+                        substr($1, value->>5, value->>6), value->>7, value->>8, value->>9, value->>10, value->>11,
+                        value->>12, value->>13, value->>14, value->>15,
+                        CAST(substr($1, value->>16, value->>17) AS TEXT),
+                        CAST(substr($1, value->>18, value->>19) AS TEXT),
+                        CAST(substr($1, value->>20, value->>21) AS TEXT), substr($1, value->>22, value->>23)
+                 FROM jsonb_each($15) WHERE true
+                 ON CONFLICT (id) DO UPDATE SET
+                     run = excluded.run, epoch = excluded.epoch, state = excluded.state,
+                     is_sealed = excluded.is_sealed, items = excluded.items, next_chunk = excluded.next_chunk,
+                     moved_ns = excluded.moved_ns, on_schedule_ns = excluded.on_schedule_ns,
+                     counts = excluded.counts, options = excluded.options, error = excluded.error,
+                     cursor = excluded.cursor;"
+            }
+            Self::FanOutShared => {
+                "INSERT INTO fan_out_shared (fan_out, shared)
+                 SELECT value->>0, substr($1, value->>1, value->>2) FROM jsonb_each($16);"
+            }
+            Self::ItemPage => {
+                "INSERT INTO item_page (fan_out, first, len, batch_starts, body)
+                 SELECT value->>0, value->>1, value->>2, substr($1, value->>3, value->>4),
+                        substr($1, value->>5, value->>6)
+                 FROM jsonb_each($17);"
+            }
+            Self::ItemClaimGone => {
+                "DELETE FROM item_claim WHERE (fan_out, chunk) IN
+                     (SELECT value->>0, value->>1 FROM jsonb_each($18));"
+            }
+            Self::ItemClaim => {
+                "INSERT INTO item_claim (fan_out, chunk, crashes, is_held, items)
+                 SELECT value->>0, value->>1, value->>2, value->>3, substr($1, value->>4, value->>5)
+                 FROM jsonb_each($19) WHERE true
+                 ON CONFLICT DO UPDATE SET
+                     crashes = excluded.crashes, is_held = excluded.is_held, items = excluded.items;"
+            }
+            Self::Segment => {
+                "INSERT INTO segment (fan_out, page, chunk, seq, succeeded, skipped, body)
+                 SELECT value->>0, value->>1, value->>2, value->>3, substr($1, value->>4, value->>5),
+                        substr($1, value->>6, value->>7), substr($1, value->>8, value->>9)
+                 FROM jsonb_each($20);"
+            }
+            Self::FailedItem => {
+                "INSERT INTO failed_item (fan_out, item, epoch, attempt, is_final, at_ns, key, error)
+                 SELECT value->>0, value->>1, value->>2, value->>3, value->>4, value->>5,
+                        CAST(substr($1, value->>6, value->>7) AS TEXT),
+                        CAST(substr($1, value->>8, value->>9) AS TEXT)
+                 FROM jsonb_each($21) WHERE true
+                 ON CONFLICT DO UPDATE SET
+                     epoch = excluded.epoch, attempt = excluded.attempt, is_final = excluded.is_final,
+                     at_ns = excluded.at_ns, key = excluded.key, error = excluded.error;"
+            }
         }
     }
 }
 
 /// One text that writes to `targets`, within a transaction that is open.
-pub(super) fn statements(targets: u16) -> String {
+pub(super) fn statements(targets: u32) -> String {
     let wanted = Target::ALL.into_iter().filter(|target| targets & target.bit() != 0);
     wanted.map(Target::statement).collect()
 }
@@ -146,12 +214,12 @@ pub(super) fn statements(targets: u16) -> String {
 /// The texts that were needed so far, by the set of targets as bits.
 #[derive(Debug, Default)]
 pub(super) struct Texts {
-    by_targets: HashMap<u16, Arc<str>>,
+    by_targets: HashMap<u32, Arc<str>>,
 }
 
 impl Texts {
     /// One text that writes to `targets` in one transaction.
-    pub(super) fn writing(&mut self, targets: u16) -> Arc<str> {
+    pub(super) fn writing(&mut self, targets: u32) -> Arc<str> {
         let text = self
             .by_targets
             .entry(targets)
@@ -162,7 +230,7 @@ impl Texts {
 
 impl Target {
     /// The bit that stands for this in a set of targets.
-    pub(super) const fn bit(self) -> u16 {
-        1 << self as u16
+    pub(super) const fn bit(self) -> u32 {
+        1 << self as u32
     }
 }

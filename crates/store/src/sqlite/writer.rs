@@ -60,6 +60,7 @@ impl Writer {
             self.write(encoded).await?;
             cache.absorb(staged);
         }
+        cache.let_go(&kept.fan_outs);
         self.cache = Some(cache);
         Ok(verdicts)
     }

@@ -7,10 +7,11 @@ use async_trait::async_trait;
 use flowstone_core::partition::{DynamicSpace, PartitionKey, PartitionSet, PartitionSpace};
 use flowstone_core::run::RunState;
 use flowstone_core::store::{
-    AssetRow, AssetStatus, ChunkRow, Event, LineageInput, Materialization, Prune, Pruned, Record, Redefinition,
-    RunFilter, RunRow, StepFailure, Store, StoreStats, Versions,
+    AssetRow, AssetStatus, ChunkRow, Event, FanOutFilter, FanOutRow, ItemClaim, ItemEnds, ItemFailure, LineageInput,
+    Materialization, PageRow, Prune, Pruned, Record, Redefinition, RunFilter, RunRow, Segment, StepFailure, Store,
+    StoreStats, Versions,
 };
-use flowstone_core::{AssetId, AssetKey, Result, RunId, Version};
+use flowstone_core::{AssetId, AssetKey, FanOutId, Result, RunId, Version};
 use jiff::Timestamp;
 
 /// Stands between a store and those who commit to it.
@@ -131,6 +132,34 @@ impl<A: AroundCommit> Store for StoreAround<A> {
 
     async fn history(&self, asset: AssetId, partitions: &PartitionSet) -> Result<Vec<Materialization>> {
         self.store.history(asset, partitions).await
+    }
+
+    async fn fan_outs(&self, filter: FanOutFilter) -> Result<Vec<FanOutRow>> {
+        self.store.fan_outs(filter).await
+    }
+
+    async fn item_pages(&self, fan_out: FanOutId) -> Result<Vec<PageRow>> {
+        self.store.item_pages(fan_out).await
+    }
+
+    async fn item_page(&self, fan_out: FanOutId, first: u64) -> Result<Option<PageRow>> {
+        self.store.item_page(fan_out, first).await
+    }
+
+    async fn item_claims(&self, fan_out: FanOutId) -> Result<Vec<ItemClaim>> {
+        self.store.item_claims(fan_out).await
+    }
+
+    async fn item_ends(&self, fan_out: FanOutId) -> Result<ItemEnds> {
+        self.store.item_ends(fan_out).await
+    }
+
+    async fn segments(&self, fan_out: FanOutId, page: u64) -> Result<Vec<Segment>> {
+        self.store.segments(fan_out, page).await
+    }
+
+    async fn item_failures(&self, fan_out: FanOutId, from: u64, count_max: usize) -> Result<Vec<ItemFailure>> {
+        self.store.item_failures(fan_out, from, count_max).await
     }
 
     async fn run_state(&self, run: RunId) -> Result<Option<RunState>> {

@@ -277,6 +277,10 @@ impl Driver<'_> {
             Record::RunCreated(_) | Record::RunPlanned { .. } | Record::RunTaken { .. } => {
                 broken(Promise::Sound, "a machine makes or takes a run".to_owned())
             }
+            Record::FanOutOpened(_) | Record::FanOutReopened(_) | Record::FanOutProgress(_) => broken(
+                Promise::Sound,
+                "a machine writes about a fan-out that it never heard of".to_owned(),
+            ),
         }
     }
 

@@ -87,7 +87,12 @@ impl RunLog {
             }
             Record::RunMoved { to, .. } => self.state = *to,
             Record::ChunkProgress(progress) => self.note_progress(progress, case, before),
-            Record::RunCreated(_) | Record::RunPlanned { .. } | Record::RunTaken { .. } => {}
+            Record::RunCreated(_)
+            | Record::RunPlanned { .. }
+            | Record::RunTaken { .. }
+            | Record::FanOutOpened(_)
+            | Record::FanOutReopened(_)
+            | Record::FanOutProgress(_) => {}
         }
     }
 

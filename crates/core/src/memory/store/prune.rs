@@ -53,9 +53,13 @@ impl Kept {
             pruned.count("run", 1);
             pruned.count("chunk", chunks as u64);
             pruned.count("step_failure", failures as u64);
+            for (table, rows) in self.fan_outs.row_counts(|of| of == run) {
+                pruned.count(table, rows as u64);
+            }
             if !prune.is_dry_run {
                 self.chunks.retain(|(of, ..), _| *of != run);
                 self.failures.remove(&run);
+                self.fan_outs.forget(run);
                 if let Some(row) = self.runs.remove(&run) {
                     self.forgotten.insert(run, row.state);
                 }

@@ -216,7 +216,7 @@ impl<'r> Stage<'_, 'r> {
         marks.map_or(Version::NONE, |marks| marks.version_of(partition))
     }
 
-    fn chunk(&self, run: RunId, key: ChunkKey) -> Option<&ChunkRow> {
+    pub(super) fn chunk(&self, run: RunId, key: ChunkKey) -> Option<&ChunkRow> {
         let staged = self.staged.chunks.get(&(run, key));
         staged.or_else(|| self.cache.runs.get(&run)?.chunks.get(&key))
     }
@@ -245,7 +245,7 @@ fn attempt_of(run: RunId, failure: &StepFailure) -> Attempt {
     (run, failure.asset, failure.partition, failure.attempt)
 }
 
-fn fenced(chunk: ChunkNo) -> Error {
+pub(super) fn fenced(chunk: ChunkNo) -> Error {
     Error::new(ErrorKind::Fenced, "it is claimed by somebody else, or over").about(format!("chunk {chunk}"))
 }
 
