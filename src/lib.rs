@@ -52,6 +52,8 @@ pub use flowstone_io_parquet as parquet;
 pub use flowstone_lineage as lineage;
 #[cfg(feature = "macros")]
 pub use flowstone_macros::{asset, assets};
+#[cfg(feature = "readers")]
+pub use flowstone_readers as readers;
 pub use flowstone_runtime::{Engine, EngineOptions, FailedStep, RunHandle, RunProgress, RunReport};
 #[cfg(feature = "sqlite")]
 pub use flowstone_store as sqlite;

@@ -2,6 +2,7 @@
 //!
 //! [`reader_conformance!`]: crate::reader_conformance
 
+use std::collections::HashSet;
 use std::fmt;
 use std::task::Poll;
 
@@ -190,6 +191,20 @@ pub async fn a_read_that_is_dropped_loses_nothing(source: ReaderUnderTest) {
     }
 }
 
+/// A reader that says that its keys are distinct has no two items with one key.
+pub async fn keys_that_are_said_to_be_distinct_are(source: ReaderUnderTest) {
+    let mut reader = source.open().await;
+
+    let pages = pages(&mut *reader, None, 2).await;
+
+    if reader.has_distinct_keys() {
+        let keys = keys(&pages);
+        let distinct: HashSet<&String> = keys.iter().collect();
+        assert_eq!(distinct.len(), keys.len(), "{keys:?}");
+    }
+    reader.close().await;
+}
+
 /// Closing ends a reader that was never read, one in the middle, and one at its end; others go on.
 pub async fn it_may_be_closed_at_any_time(source: ReaderUnderTest) {
     source.open().await.close().await;
@@ -219,6 +234,7 @@ macro_rules! reader_conformance {
             a_read_that_is_dropped_loses_nothing
             every_item_comes_once_in_order
             it_may_be_closed_at_any_time
+            keys_that_are_said_to_be_distinct_are
             reading_on_from_a_cursor_gives_what_follows
         }
     };

@@ -8,8 +8,9 @@ use flowstone_core::coordinator::{Coordinator, Verdict};
 use flowstone_core::fan_out::{Barrier, ChildState, FailurePolicy};
 use flowstone_core::lineage::{LineageCommit, LineageSink};
 use flowstone_core::partition::PartitionSet;
-use flowstone_core::reader::{Cursor, Item, ItemReader, Page};
+use flowstone_core::reader::{Cursor, Item, ItemReader, ItemSource, Page};
 use flowstone_core::{AssetId, Error, ErrorKind, ErrorRecord, Result, Version};
+use flowstone_testkit::around::{ReadTrouble, SourceAround};
 use flowstone_testkit::coordinator::CoordinatorUnderTest;
 use flowstone_testkit::reader::ReaderUnderTest;
 use flowstone_testkit::sink::SinkUnderTest;
@@ -70,6 +71,106 @@ fn words(is_forgetful: bool) -> ReaderUnderTest {
 
 mod reader {
     flowstone_testkit::reader_conformance!(super::words(false));
+}
+
+mod reader_in_trouble {
+    use super::*;
+
+    struct Text;
+
+    #[async_trait]
+    impl ItemSource for Text {
+        async fn open(&self) -> Result<Box<dyn ItemReader>> {
+            Ok(Box::new(Words {
+                words: WORDS.to_vec(),
+                is_forgetful: false,
+            }))
+        }
+    }
+
+    /// A reader behind a box is a reader.
+    struct Boxed(Box<dyn ItemReader>);
+
+    #[async_trait]
+    impl ItemReader for Boxed {
+        async fn read(&mut self, cursor: Option<&Cursor>, items_max: usize) -> Result<Page> {
+            self.0.read(cursor, items_max).await
+        }
+
+        async fn close(&mut self) {
+            self.0.close().await;
+        }
+    }
+
+    /// Short pages and slowness break no promise.
+    fn words_in_trouble() -> ReaderUnderTest {
+        let open = || {
+            let trouble = ReadTrouble::default().pages_of_at_most(2).slow(2);
+            let source = SourceAround::new(Arc::new(Text), Arc::new(trouble));
+            Box::pin(async move { Ok(Boxed(source.open().await?)) }) as _
+        };
+        ReaderUnderTest::new(open, WORDS)
+    }
+
+    flowstone_testkit::reader_conformance!(words_in_trouble());
+
+    #[test]
+    fn who_tries_again_and_goes_on_after_empty_pages_gets_every_item_once() {
+        let trouble = Arc::new(ReadTrouble::default().fail_every(5).empty_every(2).pages_of_at_most(1));
+        let source = SourceAround::new(Arc::new(Text), Arc::clone(&trouble));
+        let (mut seen, mut cursor) = (Vec::new(), None);
+
+        flowstone_testkit::run(async {
+            let mut reader = source.open().await.unwrap();
+            loop {
+                let Ok(page) = reader.read(cursor.as_ref(), 10).await else {
+                    reader.close().await;
+                    reader = source.open().await.unwrap();
+                    continue;
+                };
+                seen.extend(page.items.into_iter().map(|item| item.key));
+                cursor = page.next;
+                if cursor.is_none() {
+                    return reader.close().await;
+                }
+            }
+        });
+
+        let counts = trouble.counts();
+        assert_eq!(seen, WORDS);
+        assert_eq!(counts.items, 6);
+        assert!(counts.failed >= 2 && counts.empty >= 2, "{counts:?}");
+        assert_eq!(counts.closes.len() as u64, counts.failed + 1);
+        trouble.assert_each_was_closed_once();
+    }
+
+    #[test]
+    fn an_empty_page_may_be_the_first() {
+        let trouble = Arc::new(ReadTrouble::default().empty_every(1));
+        let source = SourceAround::new(Arc::new(Text), Arc::clone(&trouble));
+
+        flowstone_testkit::run(async {
+            let mut reader = source.open().await.unwrap();
+            let empty = reader.read(None, 10).await.unwrap();
+            let again = reader.read(empty.next.as_ref(), 10).await.unwrap();
+            reader.close().await;
+
+            assert!(empty.items.is_empty() && again.items.is_empty());
+            assert_eq!(empty.next, again.next);
+            assert!(empty.next.is_some());
+        });
+    }
+
+    #[test]
+    #[should_panic(expected = "closed so often: [0]")]
+    fn a_reader_that_is_not_closed_is_found() {
+        let trouble = Arc::new(ReadTrouble::default());
+        let source = SourceAround::new(Arc::new(Text), Arc::clone(&trouble));
+
+        flowstone_testkit::run(async { drop(source.open().await.unwrap()) });
+
+        trouble.assert_each_was_closed_once();
+    }
 }
 
 /// Starts so many at once, and fails when more than so many did.

@@ -95,7 +95,10 @@ fn misplaced(manifest: &Manifest, package: &Package, layer: &Layer) -> Option<Co
 fn crossed_layer(manifest: &Manifest, layer: &Layer, dependency: &Dependency, named: &str) -> Option<Complaint> {
     let ours = named == "flowstone" || named == "xtask" || named.starts_with("flowstone-");
     let tried_with = TRIED_WITH.iter().find(|(package, _)| *package == layer.package);
-    let is_for_tests = TEST_ONLY.contains(&named) || tried_with.is_some_and(|(_, others)| others.contains(&named));
+    // Its own tests may turn on its features.
+    let is_for_tests = named == layer.package
+        || TEST_ONLY.contains(&named)
+        || tried_with.is_some_and(|(_, others)| others.contains(&named));
     let allowed = layer.may_depend_on.contains(&named) || (dependency.kind == DependencyKind::Dev && is_for_tests);
     (ours && !allowed).then(|| {
         let mut may = layer.may_depend_on.join(", ");

@@ -1,0 +1,7 @@
+//! The readers of this crate, tried on real files, stores and servers.
+
+mod conformance;
+mod csv;
+mod jsonl;
+mod sources;
+mod support;
