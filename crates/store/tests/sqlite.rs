@@ -4,6 +4,8 @@
 mod chunks;
 #[path = "sqlite/crash.rs"]
 mod crash;
+#[path = "sqlite/fan_outs.rs"]
+mod fan_outs;
 #[path = "sqlite/folder.rs"]
 mod folder;
 #[path = "sqlite/lineage.rs"]

@@ -127,10 +127,13 @@ impl Kept {
     }
 
     fn open_run_mut(&mut self, run: RunId) -> Result<&mut RunRow> {
+        let over = |state| Error::new(ErrorKind::Conflict, format!("run {run} is {state} already"));
+        if let Some(state) = self.forgotten.get(&run) {
+            return Err(over(*state));
+        }
         let row = self.run_mut(run)?;
         if row.state.is_terminal() {
-            let state = row.state;
-            return Err(Error::new(ErrorKind::Conflict, format!("run {run} is {state} already")));
+            return Err(over(row.state));
         }
         Ok(row)
     }

@@ -228,3 +228,176 @@ fn adds_up(counts: &BarrierCounts) -> Result<()> {
     )
     .code("counts_wrong"))
 }
+
+#[cfg(test)]
+mod tests {
+    use jiff::Timestamp;
+    use proptest::prelude::*;
+    use uuid::Uuid;
+
+    use super::*;
+    use crate::fan_out::FanOutOptions;
+    use crate::partition::PartitionSet;
+    use crate::store::{ItemClaim, PageRow, Segment};
+    use crate::{AssetId, ChunkNo, Fence, RunId};
+
+    fn lead(run: u128) -> Lead {
+        Lead {
+            run: RunId(Uuid::from_u128(run)),
+            asset: AssetId(0),
+            chunk: ChunkNo(0),
+            fence: Fence(1),
+        }
+    }
+
+    fn standing() -> FanOutStanding {
+        FanOutStanding::opened(&FanOutOpened {
+            lead: lead(1),
+            fan_out: FanOutId(Uuid::from_u128(1)),
+            partition: 0,
+            parent: None,
+            options: FanOutOptions::default(),
+            shared: None,
+            at: Timestamp::UNIX_EPOCH,
+        })
+    }
+
+    fn nothing() -> FanOutProgress {
+        FanOutProgress {
+            lead: lead(1),
+            fan_out: FanOutId(Uuid::from_u128(1)),
+            page: None,
+            cursor: None,
+            claimed: Vec::new(),
+            closed: Vec::new(),
+            segments: Vec::new(),
+            failed: Vec::new(),
+            options: None,
+            state: BarrierState::Filling,
+            counts: BarrierCounts::default(),
+            on_schedule_at: None,
+            error: None,
+            at: Timestamp::UNIX_EPOCH,
+        }
+    }
+
+    fn page(first: u64, len: u64) -> PageRow {
+        PageRow {
+            first,
+            len,
+            batch_starts: PartitionSet::new(),
+            body: bytes::Bytes::new(),
+        }
+    }
+
+    fn claim(chunk: u64) -> ItemClaim {
+        ItemClaim {
+            chunk,
+            items: PartitionSet::single(chunk),
+            crashes: 0,
+            is_held: true,
+        }
+    }
+
+    fn segment(chunk: u64, seq: u32) -> Segment {
+        Segment {
+            page: 0,
+            chunk,
+            seq,
+            succeeded: PartitionSet::single(chunk),
+            skipped: PartitionSet::new(),
+            body: bytes::Bytes::new(),
+        }
+    }
+
+    fn reopened() -> FanOutReopened {
+        FanOutReopened {
+            lead: lead(2),
+            fan_out: FanOutId(Uuid::from_u128(1)),
+            is_sealed: true,
+            counts: BarrierCounts::default(),
+            at: Timestamp::UNIX_EPOCH,
+        }
+    }
+
+    proptest! {
+        #[test]
+        fn what_is_refused_changes_nothing_and_what_is_taken_is_taken_once(
+            drawn in prop::collection::vec((0..4_u64, 0..3_u64, 0..5_u64, 0..3_u32, 0..6_usize), 1..40)
+        ) {
+            let mut standing = standing();
+            for (first, len, chunk, seq, state) in drawn {
+                let record = FanOutProgress {
+                    page: (len > 0).then(|| page(first, len)),
+                    claimed: vec![claim(chunk)],
+                    segments: vec![segment(chunk, seq)],
+                    closed: vec![chunk],
+                    state: BarrierState::ALL[state / 3],
+                    ..nothing()
+                };
+                let before = standing.clone();
+
+                let verdict = standing.progress(&record);
+
+                if verdict.is_err() {
+                    prop_assert_eq!(&standing, &before);
+                } else {
+                    prop_assert!(standing.next_chunk > chunk && standing.items == before.items + len);
+                    prop_assert!(standing.progress(&record).is_err(), "its claim has a number that is taken");
+                }
+            }
+        }
+    }
+
+    #[test]
+    fn a_claim_that_is_told_again_keeps_its_results() {
+        let mut standing = standing();
+        let first = FanOutProgress {
+            claimed: vec![claim(0)],
+            segments: vec![segment(0, 0)],
+            ..nothing()
+        };
+        standing.progress(&first).unwrap();
+
+        let again = FanOutProgress {
+            segments: Vec::new(),
+            ..first.clone()
+        };
+        standing.progress(&again).unwrap();
+
+        assert_eq!(standing.open[&0], 1);
+        assert_eq!(standing.progress(&first).unwrap_err().kind(), ErrorKind::Conflict);
+    }
+
+    #[test]
+    fn the_last_page_seals_even_what_it_fails() {
+        let mut standing = standing();
+        let last = FanOutProgress {
+            page: Some(page(0, 3)),
+            state: BarrierState::Failed,
+            ..nothing()
+        };
+
+        let moved = standing.progress(&last).unwrap();
+
+        assert_eq!((moved, standing.row.is_sealed), (Some(BarrierState::Failed), true));
+    }
+
+    #[test]
+    fn a_fan_out_of_a_run_that_ended_is_reopened_as_it_is() {
+        let mut standing = standing();
+        let begun = FanOutProgress {
+            claimed: vec![claim(0)],
+            ..nothing()
+        };
+        standing.progress(&begun).unwrap();
+
+        let refused = standing.reopen(&reopened(), false).unwrap_err();
+        let state = standing.reopen(&reopened(), true).unwrap();
+
+        assert_eq!((refused.kind(), state), (ErrorKind::Conflict, BarrierState::Sealed));
+        assert_eq!((standing.row.epoch, standing.next_chunk), (2, 1));
+        assert!(standing.open.is_empty());
+        assert_eq!(standing.progress(&begun).unwrap_err().kind(), ErrorKind::Fenced);
+    }
+}

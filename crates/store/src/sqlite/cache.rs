@@ -153,17 +153,18 @@ impl Cache {
             self.fan_out_next = self.fan_out_next.max(known.number + 1);
             self.fan_outs.insert(fan_out, known);
         }
-        // Nothing is expected of a run that is over; what comes late is checked against the ledger.
-        self.runs.retain(|_, run| !run.known.state.is_terminal());
         if has_ended_run {
+            self.let_go(&[]);
             self.fan_outs.retain(|_, known| known.is_live(&self.runs));
         } else {
             self.let_go(&touched);
         }
     }
 
-    /// Forgets those of `fan_outs` that do not go on: they may be pruned, which is not told here.
+    /// Forgets the runs that are over, and those of `fan_outs` that do not go on: nothing is expected of them, and they may be
+    /// pruned, which is not told here. What comes late is checked against the ledger.
     pub(super) fn let_go(&mut self, fan_outs: &[FanOutId]) {
+        self.runs.retain(|_, run| !run.known.state.is_terminal());
         for fan_out in fan_outs {
             if self
                 .fan_outs

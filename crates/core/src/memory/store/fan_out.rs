@@ -98,6 +98,9 @@ impl Kept {
 
     /// Refuses a writer that does not hold the chunk that it writes under.
     fn leads(&mut self, lead: &Lead) -> Result<()> {
+        if self.forgotten.contains_key(&lead.run) {
+            return Err(fenced(lead.chunk));
+        }
         let taken = self.run_mut(lead.run)?.incarnation;
         match self.chunks.get(&(lead.run, lead.asset, lead.chunk)) {
             Some(row)
