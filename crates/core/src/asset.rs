@@ -15,6 +15,7 @@ use std::panic::Location;
 use std::sync::Arc;
 use std::time::Duration;
 
+use crate::fan_out::FanOut;
 use crate::partition::{Mapping, PartitionKey, Partitions};
 use crate::pool::PoolUse;
 use crate::retention::Keep;
@@ -40,6 +41,8 @@ pub enum Body {
     AsyncBatch(Arc<dyn Fn(Call) -> BoxFuture<'static, Result<BatchOutcome<Value>>> + Send + Sync>),
     /// It is called for many partitions at once, and may block.
     BlockingBatch(Arc<dyn Fn(Call) -> BoxFuture<'static, Result<BlockingBatchCall>> + Send + Sync>),
+    /// It becomes many items and comes back.
+    FanOut(Arc<dyn FanOut>),
 }
 
 /// A blocking function with its arguments, ready to be called.
@@ -312,6 +315,15 @@ impl Asset {
     pub fn run_batch_blocking<M, H: BlockingBatchHandler<M>>(mut self, partitions_max: u64, handler: H) -> Self {
         (self.arguments, self.batch) = (H::arguments(), Some(partitions_max));
         self.made = Some((Body::BlockingBatch(handler.into_body()), TypeInfo::of::<H::Output>()));
+        self
+    }
+
+    /// Lets each step fan out. `arguments` are those of all its functions in the order of the upstreams, `output` is the type
+    /// of the value that is made in the end. Crates that implement [`FanOut`] call this.
+    #[must_use]
+    pub fn fan_out(mut self, arguments: Vec<Argument>, output: TypeInfo, fan_out: Arc<dyn FanOut>) -> Self {
+        (self.arguments, self.batch) = (arguments, None);
+        self.made = Some((Body::FanOut(fan_out), output));
         self
     }
 

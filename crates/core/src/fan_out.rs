@@ -5,12 +5,23 @@
 //! them, a [`FanOut`] says, which plugins implement; how they come to run is the engine's affair.
 
 mod barrier;
+mod body;
+mod machine;
 mod options;
+mod outcomes;
 mod page;
+mod rate;
+mod seen;
 mod segment;
 
 pub use barrier::{Barrier, BarrierCounts, BarrierState, ChildState};
+pub use body::{
+    AdaptiveBatches, Batching, BlockingItem, EachItem, EachItemBlocking, FanOut, ItemCall, ItemResult, ItemResults,
+    ItemSlot, ItemWork, ManyItems,
+};
+pub use machine::{FanOutEffect, FanOutEvent, FanOutMachine, ItemChunk, ItemEnd, ItemEnded, RecordedFanOut, SessionId};
 pub use options::{FailurePolicy, FanOutOptions, ItemOrder, OptionsChange, RateLimit, Tolerance};
+pub use outcomes::{ItemOutcome, Outcomes, RawOutcome};
 pub use page::ItemPage;
 pub use segment::SegmentBody;
 

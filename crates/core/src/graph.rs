@@ -76,6 +76,11 @@ impl Node {
         &self.downstream
     }
 
+    /// True when its steps fan out.
+    pub fn fans_out(&self) -> bool {
+        matches!(self.body(), Body::FanOut(_))
+    }
+
     /// The function that makes it.
     pub fn body(&self) -> &Body {
         &self.body

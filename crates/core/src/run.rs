@@ -15,6 +15,8 @@ mod steps;
 mod suspects;
 mod turns;
 
+pub(crate) use suspects::{Care, Suspects};
+
 pub use chunk::{ChunkId, ChunkWork, StepEnd, StepEnded};
 pub use machine::{RunEffect, RunEvent, RunMachine, close_open};
 pub use recover::Recorded;

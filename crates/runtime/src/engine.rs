@@ -1,5 +1,7 @@
 //! The engine: a pipeline on a store, ready to run.
 
+mod fan_outs;
+
 use std::collections::{BTreeMap, HashMap};
 use std::sync::Arc;
 use std::time::Duration;
@@ -23,6 +25,7 @@ use tokio::sync::oneshot;
 use tokio::task::JoinHandle;
 
 use crate::dispatcher::DispatcherHandle;
+use crate::fan_out::LiveFanOuts;
 use crate::handle::{FailedStep, RunHandle, RunReport};
 use crate::ledger::LedgerHandle;
 use crate::planning::plan_with;
@@ -93,6 +96,7 @@ pub(crate) struct Shared {
     pub(crate) sets: Arc<EngineSets>,
     pub(crate) ledger: LedgerHandle,
     pub(crate) dispatcher: DispatcherHandle,
+    pub(crate) fan_outs: LiveFanOuts,
 }
 
 impl Shared {

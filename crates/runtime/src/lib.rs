@@ -6,6 +6,7 @@
 mod alarm;
 mod dispatcher;
 mod engine;
+mod fan_out;
 mod handle;
 mod inputs;
 mod lanes;

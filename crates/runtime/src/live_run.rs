@@ -5,21 +5,24 @@
 //! so that the order of decisions is the order of commits.
 
 use std::collections::{BTreeMap, BTreeSet};
-use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, OnceLock, PoisonError, Weak};
 use std::time::{Duration, Instant};
 
+use flowstone_core::asset::Body;
+use flowstone_core::fan_out::SessionId;
 use flowstone_core::plan::Pace;
 use flowstone_core::pool::Slots;
 use flowstone_core::run::{ChunkId, ChunkWork, RunEffect, RunEvent, RunMachine, RunState, StepEnded};
 use flowstone_core::store::Record;
-use flowstone_core::{Error, ErrorKind, Fence, Result, RunId};
+use flowstone_core::{Error, ErrorKind, FanOutId, Fence, Result, RunId};
 use ractor::ActorRef;
 use tokio::sync::{oneshot, watch};
 use tokio_util::sync::CancellationToken;
 use tracing::debug;
 
 use crate::engine::Shared;
+use crate::fan_out::{LiveFanOut, Session};
 use crate::handle::RunProgress;
 use crate::lanes::LaneScope;
 use crate::ledger::{Entry, Permit, Receipt};
@@ -45,6 +48,10 @@ pub(crate) struct LiveRun {
     holds_back: AtomicBool,
     /// What a step of each lane takes; empty when none takes anything.
     slots: Vec<Slots>,
+    /// The lanes whose steps fan out.
+    fanning: BTreeSet<usize>,
+    /// How many sessions there were at fan-outs of the run.
+    sessions: AtomicU64,
     core: Mutex<Core>,
 }
 
@@ -53,6 +60,10 @@ struct Core {
     running: BTreeMap<ChunkId, Running>,
     /// What chunks in flight hold.
     leases: BTreeMap<ChunkId, Lease>,
+    /// The fan-outs that go on.
+    fan_outs: Vec<Arc<LiveFanOut>>,
+    /// How many workers are at their items.
+    at_items: usize,
     stage: Stage,
     /// True while the actor knows that more workers would be of use.
     has_nudged: bool,
@@ -95,6 +106,8 @@ pub(crate) struct Hand {
     pub(crate) watch: StepWatch,
     /// Set when the worker is given up; its slot then goes nowhere.
     pub(crate) given_up: Arc<AtomicBool>,
+    /// True for a step that fans out: it is led by a task of its own and keeps no worker.
+    pub(crate) is_led: bool,
 }
 
 impl Hand {
@@ -103,6 +116,15 @@ impl Hand {
             cancel: CancellationToken::new(),
             watch: StepWatch::default(),
             given_up,
+            is_led: false,
+        }
+    }
+
+    /// That of a step that fans out.
+    fn leading() -> Self {
+        Self {
+            is_led: true,
+            ..Self::new(Arc::default())
         }
     }
 }
@@ -117,11 +139,33 @@ pub(crate) struct Claimed {
     pub(crate) has_woken: bool,
 }
 
-/// What a worker has to say when it asks for its next chunk.
+/// What a worker gets to do.
+pub(crate) enum Errand {
+    /// The steps of a chunk.
+    Chunk(Claimed),
+    /// Items of a fan-out.
+    Items(Session),
+}
+
+/// What a worker has to say when it asks for its next errand.
+#[derive(Default)]
 pub(crate) struct Over {
-    pub(crate) chunk: ChunkId,
-    /// How the chunk ended.
-    pub(crate) event: RunEvent,
+    /// A chunk that ended, and in which way; not one whose step fans out, which is led by a task of its own.
+    pub(crate) chunk: Option<(ChunkId, RunEvent)>,
+    /// True when it was at the items of a fan-out.
+    pub(crate) was_at_items: bool,
+}
+
+impl Core {
+    /// How many workers are at work.
+    fn busy(&self) -> usize {
+        self.running.len() - self.led() + self.at_items
+    }
+
+    /// How many steps fan out.
+    fn led(&self) -> usize {
+        self.running.values().filter(|running| running.hand.is_led).count()
+    }
 }
 
 impl LiveRun {
@@ -136,11 +180,20 @@ impl LiveRun {
         let workers = shared.dispatcher.workers;
         let asked = pace.concurrency.map_or(workers, |asked| asked.get() as usize);
         let slots = slots_of(&lanes, &shared);
+        let is_fanning = |lane: &&usize| matches!(lanes[**lane].body, Body::FanOut(_));
+        let fanning = (0..lanes.len())
+            .collect::<Vec<_>>()
+            .iter()
+            .filter(is_fanning)
+            .copied()
+            .collect();
         let holds_back = AtomicBool::new(machine.state() == RunState::Paused);
         let core = Core {
             machine,
             running: BTreeMap::new(),
             leases: BTreeMap::new(),
+            fan_outs: Vec::new(),
+            at_items: 0,
             stage: Stage::Going,
             has_nudged: false,
             has_woken: false,
@@ -156,6 +209,8 @@ impl LiveRun {
             in_flight_max: asked.min(workers),
             holds_back,
             slots,
+            fanning,
+            sessions: AtomicU64::new(0),
             core: Mutex::new(core),
         }
     }
@@ -213,22 +268,34 @@ impl LiveRun {
         Ok(())
     }
 
-    /// Ends a worker's chunk, if it had one, and claims the next for it, unless others wait for a worker.
-    pub(crate) async fn next(&self, over: Option<Over>, hand: &Arc<Hand>) -> Option<Claimed> {
+    /// Ends a worker's errand, if it had one, and finds the next for it, unless others wait for a worker.
+    pub(crate) async fn next(&self, over: Option<Over>, hand: &Arc<Hand>) -> Option<Errand> {
         let permit = self.shared.ledger.permit().await.ok()?;
         let mut core = self.core();
         core.has_woken = false;
         let mut records = Vec::new();
         let is_first = over.is_none();
-        if let Some(Over { chunk, event }) = over {
+        let Over { chunk, was_at_items } = over.unwrap_or_default();
+        if let Some((chunk, event)) = chunk {
             core.running.remove(&chunk);
             core.leases.remove(&chunk);
             let effects = self.decide(&mut core, event)?;
             records = self.perform_but_commit(&mut core, effects);
         }
+        if was_at_items {
+            core.at_items = core.at_items.saturating_sub(1);
+        }
         let may_go_on = is_first || self.shared.dispatcher.may_keep(self.run, self.priority);
-        let has_room = core.running.len() < self.in_flight_max;
-        let claimed = if may_go_on && has_room && core.stage == Stage::Going && !core.machine.is_over() {
+        let has_room = core.busy() < self.in_flight_max;
+        let may_go_on = may_go_on && has_room && core.stage == Stage::Going && !core.machine.is_over();
+        // What was begun is finished first.
+        if may_go_on && let Some(session) = self.session(&mut core) {
+            let receipt = self.end_receipt(&core);
+            self.queue(&mut core, permit, records, receipt);
+            self.nudge(&mut core);
+            return Some(Errand::Items(session));
+        }
+        let claimed = if may_go_on {
             self.claim(&mut core, &mut records, hand)
         } else {
             None
@@ -249,15 +316,89 @@ impl LiveRun {
         self.queue(&mut core, permit, records, receipt);
         self.nudge(&mut core);
         self.publish(&mut core);
-        claimed.map(|claimed| Claimed {
-            has_woken: core.has_woken,
-            ..claimed
+        claimed.map(|claimed| {
+            Errand::Chunk(Claimed {
+                has_woken: core.has_woken,
+                ..claimed
+            })
         })
+    }
+
+    /// A session at the fan-out whose items go first, of those that want a worker.
+    fn session(&self, core: &mut Core) -> Option<Session> {
+        if core.fan_outs.is_empty() || core.machine.state() != RunState::Running {
+            return None;
+        }
+        let wanting = core.fan_outs.iter().filter(|fan_out| fan_out.wants(1) > 0);
+        let fan_out = Arc::clone(wanting.max_by_key(|fan_out| fan_out.rank())?);
+        core.at_items += 1;
+        let id = SessionId(self.sessions.fetch_add(1, Ordering::Relaxed) + 1);
+        Some(Session::new(fan_out, id, self.in_flight_max))
+    }
+
+    /// The step of a chunk that fanned out has ended, in this way.
+    pub(crate) async fn led(&self, chunk: ChunkId, event: RunEvent) {
+        let Ok(permit) = self.shared.ledger.permit().await else {
+            return;
+        };
+        let mut core = self.core();
+        core.running.remove(&chunk);
+        core.leases.remove(&chunk);
+        self.apply(&mut core, event, permit);
+        if core.stage == Stage::Draining {
+            // The actor looks whether anything is left.
+            self.tell(&mut core, RunMessage::Left);
+        }
+    }
+
+    /// Lets workers come to the items of a fan-out, until what is given back is dropped.
+    pub(crate) fn enlist(self: &Arc<Self>, fan_out: &Arc<LiveFanOut>) -> Enlisted {
+        self.shared.fan_outs.add(fan_out);
+        self.core().fan_outs.push(Arc::clone(fan_out));
+        Enlisted {
+            live: Arc::clone(self),
+            fan_out: fan_out.fan_out,
+        }
+    }
+
+    /// Lets the actor ask for workers when items wait for them.
+    pub(crate) fn nudge_for_items(&self) {
+        let mut core = self.core();
+        self.nudge(&mut core);
+    }
+
+    /// True while a worker at items may take more of them. The lead of a fan-out is nowhere else wanted.
+    pub(crate) fn may_take_items(&self, is_worker: bool) -> bool {
+        !self.holds_back.load(Ordering::Relaxed)
+            && (!is_worker || self.shared.dispatcher.may_keep(self.run, self.priority))
+    }
+
+    /// True when somebody has asked for the end of the run.
+    pub(crate) fn is_cancelling(&self) -> bool {
+        self.core().machine.state() == RunState::Cancelling
+    }
+
+    /// The actor that hears of what is special.
+    pub(crate) fn actor(&self) -> Option<ActorRef<RunMessage>> {
+        self.actor.get().cloned()
+    }
+
+    /// A worker at items is gone.
+    pub(crate) fn left_items(&self) {
+        let mut core = self.core();
+        core.at_items = core.at_items.saturating_sub(1);
+    }
+
+    /// Tells the actor that its view of the run is wrong.
+    pub(crate) fn refuse(&self, error: Error) {
+        let mut core = self.core();
+        self.tell(&mut core, RunMessage::Refused(error));
     }
 
     /// Claims a chunk of an asset whose slots can be had, and takes them.
     fn claim(&self, core: &mut Core, records: &mut Vec<Record>, hand: &Arc<Hand>) -> Option<Claimed> {
         if self.slots.is_empty() {
+            core.machine.close(self.led_enough(core));
             return self.claim_any(core, records, hand);
         }
         let mut table = self.shared.pools.lock();
@@ -285,8 +426,27 @@ impl LiveRun {
             .filter(|(lane, slots)| !slots.is_none() && core.machine.has_ready(*lane))
             .collect();
         let closed = table.pools.refused(self.run, &wanted);
-        core.machine.close(closed.clone());
+        let mut shut = self.led_enough(core);
+        shut.extend(&closed);
+        core.machine.close(shut);
         closed
+    }
+
+    /// The lanes of which no more steps may fan out for now.
+    fn led_enough(&self, core: &Core) -> BTreeSet<usize> {
+        if self.fanning.is_empty() || core.led() < self.in_flight_max {
+            return BTreeSet::new();
+        }
+        self.fanning.clone()
+    }
+
+    /// How many workers the items of fan-outs want, at most `count_max`.
+    fn wanted_for_items(&self, core: &Core, count_max: usize) -> usize {
+        if core.machine.state() != RunState::Running {
+            return 0;
+        }
+        let wants = core.fan_outs.iter().map(|fan_out| fan_out.wants(count_max));
+        wants.sum::<usize>().min(count_max)
     }
 
     fn claim_any(&self, core: &mut Core, records: &mut Vec<Record>, hand: &Arc<Hand>) -> Option<Claimed> {
@@ -298,9 +458,14 @@ impl LiveRun {
             match effect {
                 RunEffect::Commit(more) => add_records(records, more),
                 RunEffect::Start(work) => {
+                    let is_led = self.fanning.contains(&work.id.lane);
                     let running = Running {
                         fence: work.fence,
-                        hand: Arc::clone(hand),
+                        hand: if is_led {
+                            Arc::new(Hand::leading())
+                        } else {
+                            Arc::clone(hand)
+                        },
                     };
                     if let Some(deadline) = self.lanes[work.id.lane].deadline {
                         self.tell(core, RunMessage::LookAtDeadlinesAfter(deadline));
@@ -390,8 +555,8 @@ impl LiveRun {
 
     /// Lets the actor ask for workers when there is more to do than those here can take.
     fn nudge(&self, core: &mut Core) {
-        let has_more = core.running.len() < self.in_flight_max;
-        if has_more && !core.has_nudged && core.stage == Stage::Going && core.machine.wants(1) > 0 {
+        let may_nudge = core.busy() < self.in_flight_max && !core.has_nudged && core.stage == Stage::Going;
+        if may_nudge && (core.machine.wants(1) > 0 || self.wanted_for_items(core, 1) > 0) {
             core.has_nudged = true;
             self.tell(core, RunMessage::NeedWorkers);
         }
@@ -401,7 +566,7 @@ impl LiveRun {
     pub(crate) fn wants(&self) -> usize {
         let mut core = self.core();
         core.has_nudged = false;
-        let room = self.in_flight_max.saturating_sub(core.running.len());
+        let room = self.in_flight_max.saturating_sub(core.busy());
         if core.stage != Stage::Going || room == 0 || core.machine.state() != RunState::Running {
             self.want_no_slots();
             return 0;
@@ -410,8 +575,12 @@ impl LiveRun {
             let mut table = self.shared.pools.lock();
             self.close_lanes(&mut core, &mut table);
             table.pass(|(run, lane)| run == self.run && !core.machine.has_ready(lane));
+        } else {
+            let closed = self.led_enough(&core);
+            core.machine.close(closed);
         }
-        core.machine.wants(self.in_flight_max).min(room)
+        let for_items = self.wanted_for_items(&core, room);
+        (for_items + core.machine.wants(self.in_flight_max)).min(room)
     }
 
     /// Lets others have the slots that this run waits for.
@@ -449,6 +618,7 @@ impl LiveRun {
         };
         let state = core.machine.state();
         self.holds_back.store(state == RunState::Paused, Ordering::Relaxed);
+        core.fan_outs.iter().for_each(|fan_out| fan_out.look());
         permit.send(Entry {
             records,
             run: self.actor.get().cloned(),
@@ -485,7 +655,11 @@ impl LiveRun {
 
     /// Starts nothing more.
     pub(crate) fn drain(&self) {
-        self.core().stage = Stage::Draining;
+        let mut core = self.core();
+        core.stage = Stage::Draining;
+        // Fan-outs may take long; they go on where they are when the run is taken up again.
+        let led = core.running.values().filter(|running| running.hand.is_led);
+        led.for_each(|running| running.hand.cancel.cancel());
     }
 
     /// Asks what runs to end, and hears nothing of it any more.
@@ -502,7 +676,7 @@ impl LiveRun {
     /// True when the run was drained, nothing of it runs, and it stays open.
     pub(crate) fn is_drained(&self) -> bool {
         let core = self.core();
-        core.stage == Stage::Draining && core.running.is_empty() && !core.machine.is_over()
+        core.stage == Stage::Draining && core.running.is_empty() && core.at_items == 0 && !core.machine.is_over()
     }
 
     /// What the workers have.
@@ -519,7 +693,10 @@ impl LiveRun {
         let mut core = self.core();
         core.leases.remove(&chunk);
         let removed = core.running.remove(&chunk);
-        removed.is_some_and(|running| !running.hand.given_up.swap(true, Ordering::AcqRel))
+        removed.is_some_and(|running| {
+            running.hand.cancel.cancel();
+            !running.hand.given_up.swap(true, Ordering::AcqRel) && !running.hand.is_led
+        })
     }
 
     /// Publishes how the run ended.
@@ -556,6 +733,20 @@ fn add_records(records: &mut Vec<Record>, mut more: Vec<Record>) {
     } else {
         records.reserve_exact(more.len());
         records.append(&mut more);
+    }
+}
+
+/// A fan-out that workers may come to.
+pub(crate) struct Enlisted {
+    live: Arc<LiveRun>,
+    fan_out: FanOutId,
+}
+
+impl Drop for Enlisted {
+    fn drop(&mut self) {
+        self.live.shared.fan_outs.remove(self.fan_out);
+        let mut core = self.live.core();
+        core.fan_outs.retain(|fan_out| fan_out.fan_out != self.fan_out);
     }
 }
 

@@ -7,6 +7,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use flowstone_core::asset::Body;
+use flowstone_core::fan_out::{FanOutEvent, SessionId};
 use flowstone_core::run::{ChunkId, RunEffect, RunEvent, RunState, StepEnd, StepEnded};
 use flowstone_core::{Error, Fence, Result};
 use jiff::Timestamp;
@@ -16,6 +17,7 @@ use tracing::{info, warn};
 
 use crate::alarm::Alarm;
 use crate::dispatcher::{DispatcherMessage, Slot};
+use crate::fan_out::LiveFanOut;
 use crate::live_run::LiveRun;
 use crate::worker::{Order, overdue};
 
@@ -31,6 +33,11 @@ pub(crate) enum RunMessage {
     Left,
     /// A worker died with its chunk.
     WorkerDied { chunk: ChunkId, fence: Fence },
+    /// A worker died at the items of a fan-out.
+    SessionDied {
+        fan_out: Arc<LiveFanOut>,
+        session: SessionId,
+    },
     /// The run is over, and that is on disk.
     Ended(RunState),
     /// A record was refused, the store failed, or a decision did: this actor's view of the run is wrong.
@@ -111,6 +118,12 @@ impl Actor for RunActor {
                 warn!(run_id = %live.run, ?chunk, "a worker died");
                 state.give_up(chunk);
                 live.take_in(RunEvent::WorkerDied { chunk, fence }).await;
+            }
+            RunMessage::SessionDied { fan_out, session } => {
+                warn!(run_id = %live.run, fan_out = %fan_out.fan_out, "a worker died at the items of a fan-out");
+                live.left_items();
+                let died = fan_out.report(FanOutEvent::SessionDied(session)).await;
+                died.map_err(|error| failed(&error))?;
             }
             RunMessage::Ended(end) => {
                 info!(run_id = %live.run, state = %end, "run ended");
@@ -233,7 +246,7 @@ impl RunActorState {
                     let error = overdue(lane).to_record();
                     let event = match lane.body {
                         Body::AsyncBatch(_) | Body::BlockingBatch(_) => RunEvent::CallFailed { chunk, fence, error },
-                        Body::Async(_) | Body::Blocking(_) => RunEvent::Overdue {
+                        Body::Async(_) | Body::Blocking(_) | Body::FanOut(_) => RunEvent::Overdue {
                             chunk,
                             fence,
                             step: StepEnded {

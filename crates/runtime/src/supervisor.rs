@@ -165,6 +165,7 @@ impl Actor for Supervisor {
             pools: PoolTable::new(&limits),
             ledger: handle,
             dispatcher,
+            fan_outs: Default::default(),
         });
         drop(started.send(Arc::clone(&shared)));
         Ok(SupervisorState {

@@ -11,8 +11,10 @@ use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 use flowstone_core::asset::{Body, InputLoader, Outcome, Step};
+use flowstone_core::fan_out::FanOut;
 use flowstone_core::io::{Slot as IoSlot, Stored};
 use flowstone_core::run::{ChunkId, ChunkWork, RunEvent, StepEnd, StepEnded};
+use flowstone_core::store::Lead;
 use flowstone_core::{DataVersion, Error, ErrorKind, Fence, Result, Value};
 use futures::FutureExt;
 use ractor::ActorRef;
@@ -20,9 +22,10 @@ use tokio::sync::mpsc;
 use tokio_util::sync::CancellationToken;
 
 use crate::dispatcher::Slot;
+use crate::fan_out::{Leading, lead};
 use crate::inputs::ChunkInputs;
 use crate::lanes::LaneScope;
-use crate::live_run::{Claimed, Hand, LiveRun, Over, Running};
+use crate::live_run::{Claimed, Errand, Hand, LiveRun, Over, Running};
 use crate::run_actor::RunMessage;
 use crate::watch::CurrentStep;
 
@@ -86,13 +89,23 @@ async fn carry_out(mut order: Order) {
     let hand = Arc::new(Hand::new(given_up));
     let mut over = None;
     let mut yielded = Instant::now();
-    while let Some(Claimed {
-        work,
-        running,
-        committed,
-        has_woken,
-    }) = order.live.next(over.take(), &hand).await
-    {
+    while let Some(errand) = order.live.next(over.take(), &hand).await {
+        let Claimed {
+            work,
+            running,
+            committed,
+            has_woken,
+        } = match errand {
+            Errand::Chunk(claimed) => claimed,
+            Errand::Items(session) => {
+                session.run().await;
+                over = Some(Over {
+                    was_at_items: true,
+                    ..Over::default()
+                });
+                continue;
+            }
+        };
         order.under_way = Some((work.id, work.fence));
         if let Some(committed) = committed {
             if !matches!(committed.await, Ok(Ok(()))) {
@@ -105,6 +118,13 @@ async fn carry_out(mut order: Order) {
             tokio::task::yield_now().await;
             yielded = Instant::now();
         }
+        if running.hand.is_led {
+            let led = Led::new(Arc::clone(&order.live), order.actor.clone(), &work);
+            order.under_way = None;
+            tokio::spawn(led.carry_out(work, running));
+            over = Some(Over::default());
+            continue;
+        }
         let chunk = Chunk {
             live: &order.live,
             lane: &order.live.lanes[work.id.lane],
@@ -113,13 +133,54 @@ async fn carry_out(mut order: Order) {
         };
         let event = chunk.run().await;
         order.under_way = None;
-        over = Some(Over { chunk: work.id, event });
+        over = Some(Over {
+            chunk: Some((work.id, event)),
+            ..Over::default()
+        });
+    }
+}
+
+/// A step that fans out, led by a task of its own while workers are at its items. If it is dropped before its end, the
+/// run's actor hears of it.
+struct Led {
+    live: Arc<LiveRun>,
+    actor: ActorRef<RunMessage>,
+    under_way: Option<(ChunkId, Fence)>,
+}
+
+impl Led {
+    fn new(live: Arc<LiveRun>, actor: ActorRef<RunMessage>, work: &ChunkWork) -> Self {
+        Self {
+            live,
+            actor,
+            under_way: Some((work.id, work.fence)),
+        }
+    }
+
+    async fn carry_out(mut self, work: ChunkWork, running: Running) {
+        let chunk = Chunk {
+            live: &self.live,
+            lane: &self.live.lanes[work.id.lane],
+            work: &work,
+            running: &running,
+        };
+        let event = chunk.run().await;
+        self.under_way = None;
+        self.live.led(work.id, event).await;
+    }
+}
+
+impl Drop for Led {
+    fn drop(&mut self) {
+        if let Some((chunk, fence)) = self.under_way {
+            drop(self.actor.cast(RunMessage::WorkerDied { chunk, fence }));
+        }
     }
 }
 
 /// A chunk under way.
 struct Chunk<'a> {
-    live: &'a LiveRun,
+    live: &'a Arc<LiveRun>,
     lane: &'a Arc<LaneScope>,
     work: &'a ChunkWork,
     running: &'a Running,
@@ -130,7 +191,7 @@ impl Chunk<'_> {
     async fn run(&self) -> RunEvent {
         let (chunk, fence) = (self.work.id, self.work.fence);
         let ended = match self.lane.body {
-            Body::Async(_) | Body::Blocking(_) => Ok(self.run_steps().await),
+            Body::Async(_) | Body::Blocking(_) | Body::FanOut(_) => Ok(self.run_steps().await),
             Body::AsyncBatch(_) | Body::BlockingBatch(_) => self.run_call().await,
         };
         match ended {
@@ -273,6 +334,7 @@ impl Chunk<'_> {
             partition,
             attempt,
             cancelled: cancel.clone(),
+            item: None,
         };
         let made = AssertUnwindSafe(self.attempt(step, cancel)).catch_unwind().await;
         let is_overdue = has_deadline && watch.end();
@@ -314,22 +376,44 @@ impl Chunk<'_> {
             match &self.lane.body {
                 Body::Async(function) => function(step).await,
                 Body::Blocking(function) => blocking(function(step).await?).await,
+                Body::FanOut(spec) => lead(self.leading(spec, step)).await,
                 Body::AsyncBatch(_) | Body::BlockingBatch(_) => Err(Error::new(
                     ErrorKind::Internal,
                     "its function is called for many partitions",
                 )),
             }
         };
+        // A step that fans out ends after its items, which have that much time themselves.
+        let grace = match &self.lane.body {
+            Body::FanOut(_) => 2 * self.lane.cancel_grace,
+            _ => self.lane.cancel_grace,
+        };
         let outcome = tokio::select! {
             biased;
             outcome = called => outcome,
-            () = given_up(cancel, self.lane.cancel_grace) => Err(Error::new(ErrorKind::Cancelled, "it was asked to end")),
+            () = given_up(cancel, grace) => Err(Error::new(ErrorKind::Cancelled, "it was asked to end")),
         };
         let stored = match outcome {
             Ok(outcome) => self.store(partition, outcome).await,
             Err(error) => Err(error),
         };
         stored.map_err(|error| self.about(partition, error))
+    }
+
+    fn leading(&self, spec: &Arc<dyn FanOut>, step: Step) -> Leading {
+        Leading {
+            live: Arc::clone(self.live),
+            lead: Lead {
+                run: self.live.run,
+                asset: self.lane.asset,
+                chunk: self.work.id.number,
+                fence: self.work.fence,
+            },
+            spec: Arc::clone(spec),
+            step,
+            stop: self.running.hand.cancel.clone(),
+            parent: None,
+        }
     }
 
     /// Stores what the code gave for a partition, if it gave something.
@@ -358,7 +442,7 @@ fn chunk_inputs(lane: &Arc<LaneScope>, work: &ChunkWork) -> Arc<dyn InputLoader>
 }
 
 /// Calls what may block, on a thread for that.
-async fn blocking<T: Send + 'static>(call: Box<dyn FnOnce() -> Result<T> + Send>) -> Result<T> {
+pub(crate) async fn blocking<T: Send + 'static>(call: Box<dyn FnOnce() -> Result<T> + Send>) -> Result<T> {
     match tokio::task::spawn_blocking(call).await {
         Ok(outcome) => outcome,
         Err(error) => match error.try_into_panic() {
@@ -384,7 +468,7 @@ pub(crate) fn overdue(lane: &LaneScope) -> Error {
     .fix("give it a longer deadline, or let it look at `AssetContext::cancelled`")
 }
 
-fn panicked(panic: &(dyn std::any::Any + Send)) -> Error {
+pub(crate) fn panicked(panic: &(dyn std::any::Any + Send)) -> Error {
     let text = panic
         .downcast_ref::<&str>()
         .map(|text| (*text).to_owned())

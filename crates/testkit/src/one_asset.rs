@@ -239,7 +239,7 @@ impl<'a> OneAsset<'a> {
         let outcomes = match node.body() {
             Body::AsyncBatch(function) => function(call.clone()).await?,
             Body::BlockingBatch(function) => function(call.clone()).await?()?,
-            Body::Async(_) | Body::Blocking(_) => return Ok(one_by_one(node, &call).await),
+            Body::Async(_) | Body::Blocking(_) | Body::FanOut(_) => return Ok(one_by_one(node, &call).await),
         };
         let sorted = outcomes.sorted(&call);
         if let Some(stranger) = sorted.strangers.first() {
@@ -262,6 +262,7 @@ async fn one_by_one(node: &Node, call: &Call) -> Vec<Result<Outcome<Value>>> {
             partition: *partition,
             attempt: *attempt,
             cancelled: call.cancelled.clone(),
+            item: None,
         };
         made.push(match node.body() {
             Body::Async(function) => function(step).await,
@@ -273,6 +274,9 @@ async fn one_by_one(node: &Node, call: &Call) -> Vec<Result<Outcome<Value>>> {
                 ErrorKind::Internal,
                 "its function is called for many partitions",
             )),
+            Body::FanOut(_) => Err(Error::new(ErrorKind::Unsupported, "it fans out, which takes an engine")
+                .code("fan_out_without_engine")
+                .fix("run it with `flowstone::run` on a pipeline in memory")),
         });
     }
     made

@@ -51,6 +51,8 @@ pub enum Argument {
     },
     /// Who the step is.
     Context,
+    /// An item of a step that fans out; only a function that is called for items takes one.
+    Item,
 }
 
 /// Something that an argument of an asset's function may be.

@@ -46,6 +46,7 @@ impl Call {
             partition: *partition,
             attempt: *attempt,
             cancelled: self.cancelled.clone(),
+            item: None,
         })
     }
 

@@ -6,6 +6,7 @@ use std::sync::Arc;
 use jiff::Timestamp;
 use tokio_util::sync::CancellationToken;
 
+use crate::fan_out::ItemSlot;
 use crate::graph::NodeIx;
 use crate::partition::{PartitionKey, PartitionSet};
 use crate::pipeline::Pipeline;
@@ -56,6 +57,8 @@ pub struct Step {
     pub attempt: u32,
     /// Trips when the step should end.
     pub cancelled: CancellationToken,
+    /// The item, where the step fans out and this is one of its items.
+    pub item: Option<ItemSlot>,
 }
 
 /// Who a step is, and whether it should end; an argument of an asset's function.

@@ -40,6 +40,7 @@ impl AssetGraph {
             };
             check_batch(&draft, complaints);
             check_io(&draft, registry, default_io, complaints);
+            check_items(&draft, &mut *complaints);
             check_resources(&draft, resources, complaints);
             if let Some(first) = by_key.get(&draft.key) {
                 let (name, other) = (&draft.key, drafts[*first].asset.location);
@@ -219,6 +220,23 @@ fn check_io(draft: &Draft, registry: &Registry, default_io: Option<&str>, compla
     };
     if let Err(error) = verdict {
         complaints.push(error.about(format!("asset {}", draft.key)), Some(draft.asset.location));
+    }
+}
+
+/// Only a function that is called for items can take one.
+fn check_items(draft: &Draft, complaints: &mut Complaints) {
+    let fans_out = matches!(draft.asset.made, Some((Body::FanOut(_), _)));
+    let takes_item = draft
+        .asset
+        .arguments
+        .iter()
+        .any(|argument| matches!(argument, Argument::Item));
+    if takes_item && !fans_out {
+        let complaint = Error::new(ErrorKind::Invalid, "its function takes an item, and it has none")
+            .code("item_missing")
+            .about(format!("asset {}", draft.key))
+            .fix("say where its items come from: scatter it, or take the value of an upstream instead");
+        complaints.push(complaint, Some(draft.asset.location));
     }
 }
 

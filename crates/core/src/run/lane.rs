@@ -5,6 +5,7 @@ use std::sync::Arc;
 
 use jiff::Timestamp;
 
+use super::CHUNK_LEN_MAX;
 use super::batch::Batch;
 use super::edge::Edge;
 use super::state::StepState;
@@ -40,6 +41,8 @@ pub(super) struct Lane {
     /// Blocked steps whose next attempt is not due; nothing but time releases them.
     pub(super) resting: PartitionSet,
     pub(super) suspects: Suspects,
+    /// The most steps that are claimed together; a step that fans out is led by itself.
+    pub(super) chunk_len_max: u64,
     /// How many partitions its function is called for at once, if it is one that is called for many.
     pub(super) batch: Option<Batch>,
     /// The lanes whose steps may come to release steps of this one. Kept only where there is a batch to fill.
@@ -182,6 +185,7 @@ pub(super) fn lanes(plan: &RunPlan, graph: &AssetGraph, ids: &[AssetId]) -> Resu
             attempts: BTreeMap::new(),
             resting: PartitionSet::new(),
             suspects: Suspects::default(),
+            chunk_len_max: if node.fans_out() { 1 } else { CHUNK_LEN_MAX },
             batch,
             feeders,
             blurred: Suspects::default(),

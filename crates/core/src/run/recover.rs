@@ -28,6 +28,9 @@ pub struct Recorded {
     pub failures: Vec<StepFailure>,
     /// The stale partitions of its assets: their upstream changed before the process died.
     pub stale: HashMap<AssetId, PartitionSet>,
+    /// Steps that fan out whose items were at work when the process died: its death is on the account of the items, not on
+    /// theirs.
+    pub spared: HashMap<AssetId, PartitionSet>,
     /// True when somebody had paused it: then it waits still.
     pub is_paused: bool,
     /// Who takes it up. To drive it, this must have been committed as [`Record::RunTaken`] before the rest was read.
@@ -124,7 +127,8 @@ impl RunMachine {
                 lane.suspects.note(&left, row.claim.crashes);
                 continue;
             }
-            let crashes = row.claim.crashes + 1;
+            let is_spared = recorded.spared.get(&asset).is_some_and(|spared| left.is_subset(spared));
+            let crashes = row.claim.crashes + u32::from(!is_spared);
             lane.suspects.note(&left, crashes);
             let mut failed = Vec::new();
             if crashes >= CRASHES_MAX {

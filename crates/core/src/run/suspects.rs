@@ -8,7 +8,7 @@ use crate::partition::PartitionSet;
 
 /// How carefully a step is run, after what it did before.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
-pub(super) enum Care {
+pub(crate) enum Care {
     /// Together with others.
     None,
     /// By itself, or in a small call, its claim on disk first: the process died once while it, or a neighbour, ran.
@@ -19,9 +19,9 @@ pub(super) enum Care {
 
 impl Care {
     /// All of them, the least first.
-    pub(super) const ALL: [Self; 3] = [Self::None, Self::ByItself, Self::Alone];
+    pub(crate) const ALL: [Self; 3] = [Self::None, Self::ByItself, Self::Alone];
 
-    pub(super) fn after(crashes: u32) -> Self {
+    pub(crate) fn after(crashes: u32) -> Self {
         match crashes {
             0 => Self::None,
             1 => Self::ByItself,
@@ -32,12 +32,12 @@ impl Care {
 
 /// The suspects among the steps of one asset, by how often they were in flight at a death: once, twice, and so on.
 #[derive(Debug, Clone, Default)]
-pub(super) struct Suspects([PartitionSet; CRASHES_MAX as usize - 1]);
+pub(crate) struct Suspects([PartitionSet; CRASHES_MAX as usize - 1]);
 
 impl Suspects {
     /// Notes that `steps` were in flight at `crashes` deaths, unless it was more already. At [`CRASHES_MAX`] a step is
     /// no suspect any more but found out, and not kept here.
-    pub(super) fn note(&mut self, steps: &PartitionSet, crashes: u32) {
+    pub(crate) fn note(&mut self, steps: &PartitionSet, crashes: u32) {
         let mut news = steps.clone();
         for (number, known) in (1..).zip(&mut self.0) {
             if number < crashes {
@@ -52,7 +52,7 @@ impl Suspects {
     }
 
     /// How many deaths a step was in flight at.
-    pub(super) fn crashes(&self, step: u64) -> u32 {
+    pub(crate) fn crashes(&self, step: u64) -> u32 {
         (1..)
             .zip(&self.0)
             .find(|(_, known)| known.contains(step))
@@ -60,7 +60,7 @@ impl Suspects {
     }
 
     /// Those of `ready` that are to be run with `care`.
-    pub(super) fn choose(&self, ready: &PartitionSet, care: Care) -> PartitionSet {
+    pub(crate) fn choose(&self, ready: &PartitionSet, care: Care) -> PartitionSet {
         let counted = (1..).zip(&self.0).filter(|(_, known)| !known.is_empty());
         if care == Care::None {
             return counted.fold(ready.clone(), |left, (_, known)| left.difference(known));

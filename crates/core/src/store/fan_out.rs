@@ -194,6 +194,13 @@ pub struct FanOutRow {
     pub moved_at: Timestamp,
 }
 
+impl FanOutRow {
+    /// True when its source was not read to the end, as far as is known.
+    pub fn has_more_to_read(&self) -> bool {
+        !self.is_sealed || self.cursor.is_some() || (self.counts.total == 0 && self.options.items_max == Some(0))
+    }
+}
+
 /// How the items of a fan-out ended, as its segments tell.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
 pub struct ItemEnds {

@@ -156,6 +156,7 @@ fn told(node: &Node) -> String {
         Body::Blocking(_) => "blocking",
         Body::AsyncBatch(_) => "async batch",
         Body::BlockingBatch(_) => "blocking batch",
+        Body::FanOut(_) => "fan-out",
     };
     let config = |section: &str| {
         node.check_config(&section.parse().unwrap())

@@ -120,11 +120,14 @@ fn run(asset: &str) -> Result<Outcome<Value>> {
         partition: 0,
         attempt: 1,
         cancelled: Default::default(),
+        item: None,
     };
     match pipeline.graph().node(node).body() {
         Body::Async(body) => body(step).now_or_never().expect("nothing waits"),
         Body::Blocking(body) => body(step).now_or_never().expect("nothing waits")?(),
-        Body::AsyncBatch(_) | Body::BlockingBatch(_) => panic!("none of these assets takes batches"),
+        Body::AsyncBatch(_) | Body::BlockingBatch(_) | Body::FanOut(_) => {
+            panic!("each of these assets takes one partition")
+        }
     }
 }
 

@@ -112,7 +112,7 @@ impl Chunk<'_> {
         match &self.lane.body {
             Body::AsyncBatch(function) => function(call).await,
             Body::BlockingBatch(function) => blocking(function(call).await?).await,
-            Body::Async(_) | Body::Blocking(_) => Err(Error::new(
+            Body::Async(_) | Body::Blocking(_) | Body::FanOut(_) => Err(Error::new(
                 ErrorKind::Internal,
                 "its function is called for one partition",
             )),

@@ -6,6 +6,7 @@ mod deadlines;
 mod doctored;
 mod dynamic;
 mod failing;
+mod fanning;
 mod moved;
 mod outcomes;
 mod own_past;

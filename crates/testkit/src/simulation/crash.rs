@@ -125,6 +125,7 @@ impl Driver<'_> {
         let store = self.world.store();
         let stale = |id| (id, self.world.ask(store.status(id)).stale);
         Recorded {
+            spared: Default::default(),
             chunks: self.world.ask(store.chunks(self.run)),
             failures: self.world.ask(store.failures(self.run)),
             stale: self.case.ids.iter().map(|id| stale(*id)).collect(),

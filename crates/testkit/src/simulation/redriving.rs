@@ -37,6 +37,7 @@ impl Over {
         let stale = |id| (id, world.ask(store.status(id)).stale);
         let row = world.ask(store.run(self.run))?;
         let recorded = Recorded {
+            spared: Default::default(),
             chunks: world.ask(store.chunks(self.run)),
             failures: world.ask(store.failures(self.run)),
             stale: case.ids.iter().map(|id| stale(*id)).collect(),

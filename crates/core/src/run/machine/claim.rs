@@ -7,7 +7,7 @@ use crate::Result;
 use crate::partition::PartitionSet;
 use crate::run::batch::Batch;
 use crate::run::suspects::Care;
-use crate::run::{CHUNK_LEN_MAX, ChunkId, ChunkWork, RunState, StepState};
+use crate::run::{ChunkId, ChunkWork, RunState, StepState};
 use crate::store::{ChunkClaim, Record};
 
 impl RunMachine {
@@ -118,7 +118,10 @@ impl RunMachine {
             return self.cut_call(number, batch, care, &ready);
         }
         let share = match care {
-            Care::None => ready.len().div_ceil(2 * workers.max(1) as u64).clamp(1, CHUNK_LEN_MAX),
+            Care::None => {
+                let share = ready.len().div_ceil(2 * workers.max(1) as u64);
+                share.clamp(1, lane.chunk_len_max)
+            }
             Care::ByItself | Care::Alone => 1,
         };
         ready.split_off_first(share)

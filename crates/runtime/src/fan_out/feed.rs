@@ -1,0 +1,163 @@
+//! Reads the items of a fan-out, page by page, as fast as they are worked at.
+
+use std::panic::{AssertUnwindSafe, catch_unwind};
+use std::sync::Arc;
+
+use flowstone_core::asset::NextAttempt;
+use flowstone_core::fan_out::{FanOutEvent, ItemPage};
+use flowstone_core::reader::{Cursor, Item, ItemReader, Page};
+use flowstone_core::{Error, ErrorKind, Result};
+use futures::FutureExt;
+use tracing::warn;
+
+use super::LiveFanOut;
+use crate::worker::panicked;
+
+impl LiveFanOut {
+    /// Reads from `cursor` to the end, or to as many items as may come. Closes the reader, however it goes.
+    pub(super) async fn feed(&self, mut reader: Box<dyn ItemReader>, cursor: Option<Cursor>) -> Result<()> {
+        let fed = AssertUnwindSafe(self.feed_from(&mut *reader, cursor))
+            .catch_unwind()
+            .await;
+        let closed = AssertUnwindSafe(reader.close()).catch_unwind().await;
+        let fed = fed.and_then(|fed| closed.map(|()| fed));
+        let fed = fed.unwrap_or_else(|panic| Err(panicked(&*panic)));
+        match fed {
+            Ok(()) => Ok(()),
+            // The lead is told to stop by other means.
+            Err(error) if error.kind() == ErrorKind::Cancelled => Ok(()),
+            Err(error) => {
+                let error = error.during("read the items of").about(self.label());
+                self.report(FanOutEvent::Failed(error.to_record())).await
+            }
+        }
+    }
+
+    async fn feed_from(&self, reader: &mut dyn ItemReader, mut cursor: Option<Cursor>) -> Result<()> {
+        loop {
+            let items_max = self.room().await;
+            if items_max == 0 {
+                return self.report(FanOutEvent::EnoughRead).await;
+            }
+            let page = self.read(reader, cursor.as_ref(), items_max).await?;
+            cursor.clone_from(&page.next);
+            self.admit(page).await?;
+            if cursor.is_none() {
+                return Ok(());
+            }
+        }
+    }
+
+    /// Waits until more items may be read; gives how many.
+    async fn room(&self) -> usize {
+        loop {
+            if !self.live.holds_back()
+                && let Some(items_max) = self.core().machine.to_read()
+            {
+                return items_max;
+            }
+            self.has_room.notified().await;
+        }
+    }
+
+    /// Reads a page, again if that fails in a way that may pass.
+    async fn read(&self, reader: &mut dyn ItemReader, cursor: Option<&Cursor>, items_max: usize) -> Result<Page> {
+        let mut attempt = 1;
+        loop {
+            let error = match reader.read(cursor, items_max).await {
+                Ok(page) => return checked(page, items_max),
+                Err(error) => error,
+            };
+            let retry = self.core().machine.options().retry;
+            let wait = match retry.after(attempt, error.kind(), error.retry(), 0.5) {
+                NextAttempt::After(wait) => wait,
+                NextAttempt::Never => return Err(error),
+            };
+            warn!(fan_out = %self.fan_out, attempt, %error, "the source of the items failed and is tried again");
+            attempt += 1;
+            tokio::time::sleep(wait).await;
+        }
+    }
+
+    async fn admit(&self, Page { mut items, next }: Page) -> Result<()> {
+        self.core().machine.keep_new(&mut items);
+        let batch_starts = self.in_batches(&mut items)?;
+        let permit = self.live.shared.ledger.permit().await?;
+        {
+            let mut core = self.core();
+            let first = core.machine.counts().total;
+            let starts = batch_starts.iter().map(|place| first + *place as u64).collect();
+            let page = ItemPage {
+                first,
+                items,
+                batch_starts: starts,
+            };
+            let event = FanOutEvent::PageRead {
+                page: page.clone(),
+                next,
+            };
+            let effects = core.machine.apply(event, self.live.shared.clock.now())?;
+            if !page.items.is_empty() && core.machine.works_at(&page.range()) {
+                core.pages.insert(first, Arc::new(page));
+            }
+            self.perform(&mut core, effects, permit);
+        }
+        self.live.nudge_for_items();
+        self.has_more.notify_waiters();
+        Ok(())
+    }
+
+    /// Puts the items in the order of their batches, if they are taken in batches; gives the places where one starts.
+    fn in_batches(&self, items: &mut Vec<Item>) -> Result<Vec<usize>> {
+        let Some(batching) = self.spec.batching().filter(|_| !items.is_empty()) else {
+            return Ok(Vec::new());
+        };
+        let batches = catch_unwind(AssertUnwindSafe(|| batching.batches(items)))
+            .unwrap_or_else(|panic| Err(panicked(&*panic)))
+            .map_err(|error| error.during("put items in batches"))?;
+        let mut taken: Vec<Option<Item>> = std::mem::take(items).into_iter().map(Some).collect();
+        let mut starts = Vec::with_capacity(batches.len());
+        for batch in batches.into_iter().filter(|batch| !batch.is_empty()) {
+            starts.push(items.len());
+            for place in batch {
+                let item = taken.get_mut(place).and_then(Option::take);
+                items.push(item.ok_or_else(|| wrong_batches(&format!("name item {place} twice, or invent it")))?);
+            }
+        }
+        match taken.into_iter().flatten().next() {
+            Some(dropped) => Err(wrong_batches(&format!("drop item {:?}", dropped.key))),
+            None => Ok(starts),
+        }
+    }
+
+    pub(super) fn label(&self) -> String {
+        let graph = self.step.scope.pipeline.graph();
+        let node = graph.node(self.step.scope.node);
+        let partition = node.space().label(self.step.partition);
+        if node.space().is_unit() {
+            node.key().to_string()
+        } else {
+            format!("{}[{partition}]", node.key())
+        }
+    }
+}
+
+fn wrong_batches(how: &str) -> Error {
+    Error::new(ErrorKind::TypeMismatch, format!("the batches {how}"))
+        .code("batches_wrong")
+        .fix("put every item of the page into exactly one batch")
+}
+
+/// What a reader promises of a page.
+fn checked(page: Page, items_max: usize) -> Result<Page> {
+    let items = page.items.len();
+    if items > items_max {
+        return Err(Error::new(
+            ErrorKind::TypeMismatch,
+            format!("the reader gave {items} items, {items_max} were asked for"),
+        )
+        .code("page_too_long"));
+    }
+    page.items.iter().try_for_each(Item::check)?;
+    Ok(page)
+}

@@ -1,0 +1,400 @@
+//! Leads a fan-out from its opening to the value of its step.
+
+use std::sync::Arc;
+use std::time::Duration;
+
+use bytes::Bytes;
+use flowstone_core::asset::{Outcome, Step};
+use flowstone_core::fan_out::{
+    BarrierState, FanOut, FanOutEffect, FanOutEvent, FanOutMachine, ItemPage, ItemResult, ItemWork, NESTING_MAX,
+    RecordedFanOut, SessionId,
+};
+use flowstone_core::plan::RunRequest;
+use flowstone_core::reader::{Cursor, ItemReader};
+use flowstone_core::store::{FanOutFilter, FanOutOpened, FanOutRow, Lead, Record, Store};
+use flowstone_core::{BoxFuture, Error, ErrorKind, FanOutId, Result, RunId, Value};
+use tokio_util::sync::CancellationToken;
+use tracing::info;
+
+use super::outcomes::outcomes;
+use super::{LiveFanOut, Opening, Session};
+use crate::ledger::{Entry, Receipt};
+use crate::live_run::LiveRun;
+
+/// How many failures are read back at once.
+const FAILURES_LEN: usize = 10_000;
+
+/// A step that fans out, or an item that does.
+pub(crate) struct Leading {
+    pub(crate) live: Arc<LiveRun>,
+    pub(crate) lead: Lead,
+    pub(crate) spec: Arc<dyn FanOut>,
+    pub(crate) step: Step,
+    /// Asks for the end of the step for reasons that are not its own.
+    pub(crate) stop: CancellationToken,
+    /// The fan-out and the item that this one stands within.
+    pub(crate) parent: Option<Parent>,
+}
+
+/// The fan-out and the item that another stands within.
+#[derive(Clone, Copy)]
+pub(crate) struct Parent {
+    fan_out: FanOutId,
+    item: u64,
+    depth: usize,
+}
+
+/// Fans a step out and gathers it: gives what the step made.
+///
+/// # Errors
+/// Why the fan-out failed, or its gathering; `Cancelled` when it was asked to end.
+pub(crate) fn lead(leading: Leading) -> BoxFuture<'static, Result<Outcome<Value>>> {
+    Box::pin(async move {
+        let (live, stop) = (Arc::clone(&leading.live), leading.stop.clone());
+        let begun = leading.begin().await?;
+        let Begun { fan_out, reader, row } = begun;
+        let enlisted = live.enlist(&fan_out);
+        fan_out.go_on(reader, &stop).await?;
+        drop(enlisted);
+        fan_out.finish(row).await
+    })
+}
+
+/// A fan-out that may go on.
+struct Begun {
+    fan_out: Arc<LiveFanOut>,
+    /// Where its items come from, and how far they came; `None` when they are all known.
+    reader: Option<(Box<dyn ItemReader>, Option<Cursor>)>,
+    row: Option<FanOutRow>,
+}
+
+impl Leading {
+    async fn begin(self) -> Result<Begun> {
+        match self.find().await? {
+            None => self.open().await,
+            Some(row) => self.take_up(row).await,
+        }
+    }
+
+    fn store(&self) -> &dyn Store {
+        &*self.live.shared.store
+    }
+
+    fn depth(&self) -> usize {
+        self.parent.map_or(0, |parent| parent.depth + 1)
+    }
+
+    /// The fan-out of this step, if it was opened before.
+    async fn find(&self) -> Result<Option<FanOutRow>> {
+        if let Some(parent) = self.parent {
+            let within = self.store().fan_outs(FanOutFilter::Within(parent.fan_out)).await?;
+            return Ok(within
+                .into_iter()
+                .find(|row| row.parent == Some((parent.fan_out, parent.item))));
+        }
+        if let Some(row) = self.find_in(self.lead.run).await? {
+            return Ok(Some(row));
+        }
+        let Some(run) = self.store().run(self.lead.run).await? else {
+            return Ok(None);
+        };
+        match RunRequest::decode(&run.request)?.redrive {
+            Some(redrive) => self.find_in(redrive.of).await,
+            None => Ok(None),
+        }
+    }
+
+    async fn find_in(&self, run: RunId) -> Result<Option<FanOutRow>> {
+        let rows = self.store().fan_outs(FanOutFilter::OfRun(run)).await?;
+        let of_step =
+            |row: &FanOutRow| (row.asset, row.partition, row.parent) == (self.lead.asset, self.step.partition, None);
+        Ok(rows.into_iter().rfind(of_step))
+    }
+
+    /// Opens one for the first time.
+    async fn open(self) -> Result<Begun> {
+        if self.depth() >= NESTING_MAX {
+            return Err(Error::new(
+                ErrorKind::LimitExceeded,
+                format!("fan-outs may stand {NESTING_MAX} deep in each other"),
+            )
+            .code("fan_outs_too_deep"));
+        }
+        let shared_value = self.spec.shared(&self.step).await?;
+        let reader = self.spec.open(&self.step).await?;
+        let fan_out = FanOutId(uuid::Uuid::now_v7());
+        let options = self.spec.options();
+        let coordinator = self.spec.coordinator(&options);
+        let mut machine = FanOutMachine::new(fan_out, self.lead, options.clone(), coordinator);
+        if reader.has_distinct_keys() {
+            machine.forget_keys();
+        }
+        let opened = Record::FanOutOpened(Box::new(FanOutOpened {
+            lead: self.lead,
+            fan_out,
+            partition: self.step.partition,
+            parent: self.parent.map(|parent| (parent.fan_out, parent.item)),
+            options,
+            shared: shared_value.clone(),
+            at: self.live.shared.clock.now(),
+        }));
+        let fan_out = self.live_with(machine, shared_value);
+        fan_out.queue(vec![opened], Vec::new()).await?;
+        Ok(Begun {
+            fan_out,
+            reader: Some((reader, None)),
+            row: None,
+        })
+    }
+
+    /// Goes on with one that was opened before, by whoever.
+    async fn take_up(self, row: FanOutRow) -> Result<Begun> {
+        let recorded = read_back(self.store(), row.clone()).await?;
+        let now = self.live.shared.clock.now();
+        let is_of_another = row.run != self.lead.run;
+        let is_again = is_of_another || self.parent.is_some() || self.step.attempt > 1;
+        let has_failed = matches!(row.state, BarrierState::Failed | BarrierState::Cancelled);
+        let (machine, records, effects) = if is_of_another || (has_failed && is_again) {
+            let options = self.spec.options();
+            let coordinator = self.spec.coordinator(&options);
+            let (mut machine, reopened) = FanOutMachine::reopen(&recorded, self.lead, (options, coordinator), now)?;
+            info!(fan_out = %row.fan_out, "fan-out goes on in another epoch");
+            let effects = machine.begin(now)?;
+            (machine, vec![Record::FanOutReopened(Box::new(reopened))], effects)
+        } else {
+            let coordinator = self.spec.coordinator(&row.options);
+            let (machine, effects) = FanOutMachine::recover(&recorded, self.lead, coordinator, now)?;
+            (machine, Vec::new(), effects)
+        };
+        let reader = match machine.state() {
+            BarrierState::Filling => Some((self.spec.open(&self.step).await?, row.cursor.clone())),
+            _ => None,
+        };
+        let mut machine = machine;
+        match &reader {
+            Some((reader, _)) if reader.has_distinct_keys() => machine.forget_keys(),
+            Some(_) => remember_keys(self.store(), &mut machine, &recorded).await?,
+            None => {}
+        }
+        let fan_out = self.live_with(machine, row.shared.clone());
+        fan_out.queue(records, effects).await?;
+        Ok(Begun {
+            fan_out,
+            reader,
+            row: Some(row),
+        })
+    }
+
+    fn live_with(self, machine: FanOutMachine, shared_value: Option<Bytes>) -> Arc<LiveFanOut> {
+        let depth = self.depth();
+        Arc::new(LiveFanOut::new(Opening {
+            live: self.live,
+            spec: self.spec,
+            step: self.step,
+            lead: self.lead,
+            shared_value,
+            depth,
+            machine,
+        }))
+    }
+}
+
+impl LiveFanOut {
+    /// Queues `records`, and performs what was decided before anybody could.
+    async fn queue(&self, records: Vec<Record>, effects: Vec<FanOutEffect>) -> Result<()> {
+        if !records.is_empty() {
+            self.live.shared.ledger.permit().await?.send(Entry {
+                records,
+                run: self.live.actor(),
+                receipt: Receipt::None,
+            });
+        }
+        let permit = self.live.shared.ledger.permit().await?;
+        self.perform(&mut self.core(), effects, permit);
+        Ok(())
+    }
+
+    /// Feeds it and keeps time until it is over.
+    ///
+    /// # Errors
+    /// `Cancelled` when the step is to end while the fan-out stays open.
+    async fn go_on(
+        self: &Arc<Self>,
+        reader: Option<(Box<dyn ItemReader>, Option<Cursor>)>,
+        run_stop: &CancellationToken,
+    ) -> Result<()> {
+        let feed = async {
+            match reader {
+                Some((reader, cursor)) => self.feed(reader, cursor).await,
+                None => Ok(()),
+            }
+        };
+        let items = async {
+            if matches!(self.work, ItemWork::Nested(_)) {
+                self.work_at_nested().await;
+            }
+            std::future::pending::<()>().await;
+        };
+        tokio::pin!(feed, items);
+        let (mut is_fed, mut is_stopping) = (false, false);
+        self.live.nudge_for_items();
+        while !self.is_over() {
+            if is_stopping && self.counts().leased == 0 {
+                return Err(Error::new(ErrorKind::Cancelled, "it was asked to end"));
+            }
+            let due = self.until_due();
+            tokio::select! {
+                biased;
+                () = self.step.cancelled.cancelled(), if !is_stopping => {
+                    is_stopping = true;
+                    self.asked_to_end(run_stop).await?;
+                }
+                fed = &mut feed, if !is_fed && !is_stopping => {
+                    is_fed = true;
+                    fed?;
+                }
+                () = &mut items => {}
+                () = self.changed.notified() => {}
+                () = tokio::time::sleep(due.unwrap_or_default()), if due.is_some() => {
+                    self.report(FanOutEvent::RetriesDue).await?;
+                    self.live.nudge_for_items();
+                    self.has_more.notify_waiters();
+                }
+            }
+        }
+        let end_on_disk = self.core().end_on_disk.take();
+        match end_on_disk {
+            Some(on_disk) => on_disk.await.map_err(|_| self.live.shared.ledger.closed())?,
+            None => Ok(()),
+        }
+    }
+
+    fn is_over(&self) -> bool {
+        self.state().is_terminal()
+    }
+
+    /// How long until the machine is to be told of the time.
+    fn until_due(&self) -> Option<Duration> {
+        let now = self.live.shared.clock.now();
+        let due = self.core().machine.wake_at(now)?;
+        Some(
+            Duration::try_from(due.duration_since(now))
+                .unwrap_or_default()
+                .max(Duration::from_millis(1)),
+        )
+    }
+
+    /// The step is to end: because its run is cancelled, because its time is over, or because the process ends and the
+    /// fan-out goes on in another.
+    async fn asked_to_end(&self, run_stop: &CancellationToken) -> Result<()> {
+        if self.live.is_cancelling() {
+            self.report(FanOutEvent::CancelAsked).await
+        } else if run_stop.is_cancelled() {
+            Ok(())
+        } else {
+            let error = Error::new(ErrorKind::TimedOut, "it did not end within the deadline of its step")
+                .fix("give the asset a longer deadline; what has ended stays ended")
+                .during("fan out")
+                .about(self.label());
+            self.report(FanOutEvent::Failed(error.to_record())).await
+        }
+    }
+
+    /// Works at items that fan out themselves: they need no worker, their own items do.
+    async fn work_at_nested(self: &Arc<Self>) {
+        loop {
+            Session::of_lead(Arc::clone(self), SessionId(0)).run().await;
+            if self.is_over() || self.stop.is_cancelled() {
+                return;
+            }
+            self.has_more.notified().await;
+        }
+    }
+
+    /// Makes the value of the step of what the items gave, which is on disk.
+    async fn finish(self: &Arc<Self>, row: Option<FanOutRow>) -> Result<Outcome<Value>> {
+        match self.state() {
+            BarrierState::Complete | BarrierState::Partial => {
+                let outcomes = outcomes(Arc::clone(&self.live.shared.store), self.fan_out, self.counts()).await?;
+                self.spec.gather(self.step.clone(), outcomes).await
+            }
+            BarrierState::Cancelled => Err(Error::new(ErrorKind::Cancelled, "its fan-out was cancelled")),
+            _ => {
+                let failure = self.core().machine.failure().cloned();
+                let failure = failure.or_else(|| row.and_then(|row| row.error));
+                Err(failure.map_or_else(
+                    || Error::new(ErrorKind::Internal, "a fan-out failed and nobody knows why"),
+                    flowstone_core::ErrorRecord::into_error,
+                ))
+            }
+        }
+    }
+}
+
+/// Fans an item out, and gives what its gathering made.
+pub(super) async fn nested(outer: &Arc<LiveFanOut>, spec: &Arc<dyn FanOut>, step: Step) -> Result<ItemResult> {
+    let item = step.item.as_ref().map(|slot| slot.index).unwrap_or_default();
+    let leading = Leading {
+        live: Arc::clone(&outer.live),
+        lead: outer.lead,
+        spec: Arc::clone(spec),
+        stop: step.cancelled.clone(),
+        step,
+        parent: Some(Parent {
+            fan_out: outer.fan_out,
+            item,
+            depth: outer.depth,
+        }),
+    };
+    ItemResult::of(lead(leading).await?)
+}
+
+async fn read_back(store: &dyn Store, row: FanOutRow) -> Result<RecordedFanOut> {
+    let fan_out = row.fan_out;
+    let mut failures = Vec::new();
+    let mut from = 0;
+    loop {
+        let more = store.item_failures(fan_out, from, FAILURES_LEN).await?;
+        let is_last = more.len() < FAILURES_LEN;
+        from = more.last().map_or(from, |last| last.item + 1);
+        failures.extend(more);
+        if is_last {
+            break;
+        }
+    }
+    let mut recorded = RecordedFanOut {
+        pages: store.item_pages(fan_out).await?,
+        claims: store.item_claims(fan_out).await?,
+        ends: store.item_ends(fan_out).await?,
+        failures,
+        keys: Default::default(),
+        row,
+    };
+    let suspicious = RecordedFanOut::suspicious(&recorded.claims);
+    for page in &recorded.pages {
+        if suspicious.count_in(page.first..page.first + page.len) > 0
+            && let Some(page) = load(store, fan_out, page.first).await?
+        {
+            let items = suspicious
+                .iter()
+                .filter_map(|item| Some((item, page.get(item)?.key.clone())));
+            recorded.keys.extend(items);
+        }
+    }
+    Ok(recorded)
+}
+
+async fn remember_keys(store: &dyn Store, machine: &mut FanOutMachine, recorded: &RecordedFanOut) -> Result<()> {
+    for page in &recorded.pages {
+        if let Some(page) = load(store, recorded.row.fan_out, page.first).await? {
+            page.items.iter().for_each(|item| machine.remember(&item.key));
+        }
+    }
+    Ok(())
+}
+
+async fn load(store: &dyn Store, fan_out: FanOutId, first: u64) -> Result<Option<ItemPage>> {
+    let row = store.item_page(fan_out, first).await?;
+    row.map(|row| ItemPage::decode(row.first, row.batch_starts, &row.body))
+        .transpose()
+}
