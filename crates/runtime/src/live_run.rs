@@ -5,8 +5,9 @@
 //! so that the order of decisions is the order of commits.
 
 use std::collections::{BTreeMap, BTreeSet};
+use std::hint::spin_loop;
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
-use std::sync::{Arc, Mutex, MutexGuard, OnceLock, PoisonError, Weak};
+use std::sync::{Arc, Mutex, MutexGuard, OnceLock, PoisonError, TryLockError, Weak};
 use std::time::{Duration, Instant};
 
 use flowstone_core::asset::Body;
@@ -30,6 +31,10 @@ use crate::pools::{Lease, Table};
 use crate::run_actor::RunMessage;
 use crate::watch::StepWatch;
 
+/// How often a worker looks whether the lock is free before it goes to sleep for it, and how long it pauses in between.
+/// A decision takes some microseconds, waking a thread that sleeps takes tens.
+const LOOKS_MAX: usize = 100;
+const LOOKS_APART: usize = 8;
 /// How often at most progress is published while nothing special happens.
 const PROGRESS_AFTER: Duration = Duration::from_millis(50);
 
@@ -224,6 +229,13 @@ impl LiveRun {
     }
 
     fn core(&self) -> MutexGuard<'_, Core> {
+        for _ in 0..LOOKS_MAX {
+            match self.core.try_lock() {
+                Ok(core) => return core,
+                Err(TryLockError::Poisoned(core)) => return core.into_inner(),
+                Err(TryLockError::WouldBlock) => (0..LOOKS_APART).for_each(|_| spin_loop()),
+            }
+        }
         self.core.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
@@ -731,7 +743,6 @@ fn add_records(records: &mut Vec<Record>, mut more: Vec<Record>) {
     if records.is_empty() {
         *records = more;
     } else {
-        records.reserve_exact(more.len());
         records.append(&mut more);
     }
 }

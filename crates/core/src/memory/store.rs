@@ -204,7 +204,7 @@ impl Kept {
             self.move_head(made);
             self.materialized
                 .entry((made.asset, made.partition))
-                .or_default()
+                .or_insert_with(|| Vec::with_capacity(1))
                 .push(made.clone());
         }
         self.inputs.entry(progress.asset).or_default().extend(&progress.inputs);
@@ -308,11 +308,15 @@ impl Kept {
             Some(head) => {
                 head.partitions.insert(made.partition);
             }
-            None => heads.push(HeadSet {
-                version: made.version,
-                code_version: made.code_version,
-                partitions: PartitionSet::single(made.partition),
-            }),
+            None => {
+                // Mostly the only one there ever is.
+                heads.reserve_exact(1);
+                heads.push(HeadSet {
+                    version: made.version,
+                    code_version: made.code_version,
+                    partitions: PartitionSet::single(made.partition),
+                });
+            }
         }
         heads.retain(|head| !head.partitions.is_empty());
     }

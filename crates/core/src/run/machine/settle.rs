@@ -43,13 +43,10 @@ impl RunMachine {
             self.rest(chunk.lane, *partition, *due);
         }
         let given_back = self.move_steps(chunk, &sorted, is_over)?;
-        effects.push(RunEffect::Commit(vec![self.progress(
-            chunk,
-            fence,
-            &mut sorted,
-            is_over,
-            now,
-        )]));
+        // Mostly joined by the claim of the chunk that its worker takes next.
+        let mut records = Vec::with_capacity(2);
+        records.extend([self.progress(chunk, fence, &mut sorted, is_over, now)]);
+        effects.push(RunEffect::Commit(records));
         if let Some(first) = self.due.keys().next().filter(|_| !sorted.waiting.is_empty()) {
             effects.push(RunEffect::WakeAt(*first));
         }
