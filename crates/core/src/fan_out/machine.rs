@@ -111,6 +111,8 @@ pub enum FanOutEvent {
         workers: usize,
         /// The most items that it takes.
         items_max: u64,
+        /// How many calls it has running.
+        running: u64,
     },
     /// Items of a claim ended.
     ItemsEnded {
@@ -159,6 +161,15 @@ struct Claimed {
     segments: u32,
 }
 
+/// The calls of one session.
+#[derive(Debug, Clone, Copy, Default)]
+struct Calls {
+    /// How many it may have at once.
+    granted: u64,
+    /// How many it may have running: more than granted while what it started before ends.
+    running_max: u64,
+}
+
 /// The state machine of one fan-out.
 #[derive(Clone)]
 pub struct FanOutMachine {
@@ -175,13 +186,13 @@ pub struct FanOutMachine {
     /// The keys so far; `None` when no two can be the same, or no more come.
     seen: Option<SeenKeys>,
     claimed: BTreeMap<u64, Claimed>,
-    /// How many calls each session may have at once.
-    sessions: BTreeMap<SessionId, u64>,
+    /// The calls of each session.
+    sessions: BTreeMap<SessionId, Calls>,
     next_chunk: u64,
     fence: Fence,
     /// The attempts that failed so far, for items with any.
     attempts: BTreeMap<u64, u32>,
-    /// Pending items whose next attempt is not due.
+    /// Pending items whose next attempt is not due; no others.
     resting: PartitionSet,
     due: BTreeMap<Timestamp, Vec<u64>>,
     suspects: Suspects,
@@ -288,8 +299,11 @@ impl FanOutMachine {
         }
     }
 
-    /// How many items to read now; `None` while enough wait to be worked at, zero when no more may come at all.
+    /// How many items to read now; `None` while enough wait to be worked at and when all is over, zero when no more may come.
     pub fn to_read(&self) -> Option<usize> {
+        if self.is_over() {
+            return None;
+        }
         let page_len = u64::from(self.options.page_len.get());
         let waiting = self.barrier.get(ChildState::Pending).len() - self.resting.len();
         let left = self
@@ -325,9 +339,10 @@ impl FanOutMachine {
                 session,
                 workers,
                 items_max,
+                running,
             } => {
-                self.grant(session, workers);
-                self.claim(session, workers, items_max, now)
+                self.grant(session, workers, running);
+                self.claim(session, workers, (items_max, running), now)
             }
             FanOutEvent::ItemsEnded { chunk, fence, ended } => self.settle(chunk, fence, ended, now),
             FanOutEvent::SessionOver(session) => self.release(session, now),
@@ -373,11 +388,15 @@ impl FanOutMachine {
     }
 
     fn set(&mut self, change: &OptionsChange, now: Timestamp) -> Result<Vec<FanOutEffect>> {
-        self.options = self.options.changed(change);
-        let sessions: Vec<SessionId> = self.sessions.keys().copied().collect();
-        self.sessions.clear();
-        for session in &sessions {
-            self.grant(*session, sessions.len());
+        let options = self.options.changed(change);
+        if let (Some(from), Some(to)) = (&self.options.rate_limit, &options.rate_limit) {
+            self.schedule.change(from, to, now);
+        }
+        self.options = options;
+        let sessions = self.sessions.clone();
+        for (session, calls) in &sessions {
+            // What it has running is not known; it says so when it asks for more.
+            self.grant(*session, sessions.len(), calls.running_max);
         }
         if change.failure.is_some() {
             self.coordinator = Arc::new(self.options.failure);
@@ -467,6 +486,7 @@ impl FanOutMachine {
         self.failure = error;
         self.sessions.clear();
         self.due.clear();
+        self.resting = PartitionSet::new();
         let mut effects = vec![self.commit(progress)];
         if !claimed.is_empty() {
             effects.push(FanOutEffect::StopAll);

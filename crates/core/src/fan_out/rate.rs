@@ -32,6 +32,20 @@ impl Schedule {
         self.on_schedule_at = Some(later(from, interval_ns(limit) * i128::from(count)));
     }
 
+    /// Goes on under another limit: what was taken ahead of the old schedule is ahead of the new one by as many items, and at
+    /// most by a whole burst.
+    pub(super) fn change(&mut self, from: &RateLimit, to: &RateLimit, now: Timestamp) {
+        let Some(at) = self.on_schedule_at.filter(|at| *at > now) else {
+            return;
+        };
+        let ahead = at.duration_since(now).as_nanos();
+        let taken = ahead.unsigned_abs().div_ceil(interval_ns(from).unsigned_abs());
+        let taken = i128::try_from(taken)
+            .unwrap_or(i128::MAX)
+            .min(i128::from(to.burst_len()));
+        self.on_schedule_at = Some(later(now, interval_ns(to).saturating_mul(taken)));
+    }
+
     /// When at least one item may start.
     pub(super) fn next_at(&self, limit: &RateLimit, now: Timestamp) -> Timestamp {
         let slack = interval_ns(limit) * i128::from(limit.burst_len() - 1);
@@ -83,6 +97,22 @@ mod tests {
         schedule.take(&limit, at(1_000), 5);
         assert_eq!(schedule.room(&limit, at(1_000), 100), 0);
         assert_eq!(schedule.room(&limit, at(1_001), 100), 5);
+    }
+
+    #[test]
+    fn another_limit_is_not_held_up_by_the_schedule_of_the_old_one() {
+        let slow = RateLimit::per_minute(1).expect("not zero");
+        let slow = slow.burst(NonZeroU32::new(30).expect("not zero"));
+        let fast = RateLimit::per_second(2).expect("not zero");
+        let mut schedule = Schedule::default();
+        schedule.take(&slow, at(0), 30);
+
+        schedule.change(&slow, &fast, at(0));
+
+        assert_eq!(schedule.room(&fast, at(0), 10), 0, "the burst is used up");
+        assert_eq!(schedule.room(&fast, at(1), 10), 1);
+        schedule.change(&fast, &slow, at(1));
+        assert_eq!(schedule.room(&slow, at(1), 100), 30);
     }
 
     #[test]

@@ -142,7 +142,7 @@ impl Session {
                 hands.queue.clear();
                 may_be_more = false;
             } else if may_be_more && hands.queue.is_empty() {
-                may_be_more = self.claim(&mut hands).await?;
+                may_be_more = self.claim(&mut hands, in_flight.len()).await?;
             }
             let at_once = self.at_once();
             while in_flight.len() < at_once
@@ -223,11 +223,12 @@ impl Session {
     }
 
     /// Takes a claim; false when there is none to take.
-    async fn claim(&self, hands: &mut Hands) -> Result<bool> {
+    async fn claim(&self, hands: &mut Hands, running: usize) -> Result<bool> {
         let event = FanOutEvent::WorkerFree {
             session: self.id,
             workers: self.workers,
             items_max: hands.next_claim_len(self.at_once() as u64),
+            running: running as u64,
         };
         let taken = match self.fan_out.take_in(event).await {
             Ok(taken) => taken,

@@ -2,7 +2,7 @@
 
 use jiff::Timestamp;
 
-use super::{ChildState, Claimed, FanOutEffect, FanOutMachine, ItemChunk, SessionId};
+use super::{Calls, ChildState, Claimed, FanOutEffect, FanOutMachine, ItemChunk, SessionId};
 use crate::Result;
 use crate::fan_out::ITEM_CHUNK_LEN_MAX;
 use crate::partition::PartitionSet;
@@ -27,7 +27,7 @@ impl FanOutMachine {
 
     /// How many calls a session may have at once; less than it has after the limit was lowered.
     pub fn at_once(&self, session: SessionId) -> u64 {
-        self.sessions.get(&session).copied().unwrap_or(0)
+        self.sessions.get(&session).map_or(0, |calls| calls.granted)
     }
 
     /// When items that may not start now may.
@@ -46,9 +46,10 @@ impl FanOutMachine {
         limit.map_or(u64::MAX, |limit| self.schedule.room(limit, now, ITEM_CHUNK_LEN_MAX))
     }
 
+    /// How many calls may run besides those that the sessions may have running.
     fn budget_left(&self) -> u64 {
-        let granted: u64 = self.sessions.values().sum();
-        u64::from(self.options.max_concurrent.get()).saturating_sub(granted)
+        let running: u64 = self.sessions.values().map(|calls| calls.running_max).sum();
+        u64::from(self.options.max_concurrent.get()).saturating_sub(running)
     }
 
     pub(super) fn one_runs_alone(&self) -> bool {
@@ -57,29 +58,36 @@ impl FanOutMachine {
             .any(|claimed| Care::after(claimed.crashes) == Care::Alone)
     }
 
-    /// Gives a session its share of the calls that may run at once, as far as others leave it.
-    pub(super) fn grant(&mut self, session: SessionId, workers: usize) {
+    /// Gives a session its share of the calls that may run at once, as far as others leave it. It has `running`: while that
+    /// is more than its share, others do not get what it is to give up.
+    pub(super) fn grant(&mut self, session: SessionId, workers: usize, running: u64) {
         self.sessions.remove(&session);
         let all = u64::from(self.options.max_concurrent.get());
         let share = all.div_ceil(all.min(workers.max(1) as u64));
-        let grant = share.min(self.budget_left());
-        if grant > 0 {
-            self.sessions.insert(session, grant);
+        let granted = share.min(self.budget_left());
+        let running_max = granted.max(running);
+        if running_max > 0 {
+            self.sessions.insert(session, Calls { granted, running_max });
         }
     }
 
-    /// Cuts a claim of at most `items_max` items off what is ready, for a session.
+    /// Cuts a claim of at most `items_max` items off what is ready, for a session that has `running` calls.
     pub(super) fn claim(
         &mut self,
         session: SessionId,
         workers: usize,
-        items_max: u64,
+        (items_max, running): (u64, u64),
         now: Timestamp,
     ) -> Result<Vec<FanOutEffect>> {
-        if self.one_runs_alone() || self.at_once(session) == 0 {
+        let at_once = self.at_once(session);
+        if self.one_runs_alone() || at_once == 0 {
             return Ok(Vec::new());
         }
-        let room = self.room(now);
+        let room = match self.options.rate_limit {
+            None => u64::MAX,
+            // What is claimed on schedule starts at once: kept for later it would start in a burst.
+            Some(_) => self.room(now).min(at_once.saturating_sub(running)),
+        };
         let ready = self.ready();
         let share = ready.len().div_ceil(2 * workers.max(1) as u64);
         for care in Care::ALL {
@@ -170,7 +178,8 @@ impl FanOutMachine {
             fence,
             page,
             attempts: attempts.collect(),
-            after_commit: self.is_recovered || care != Care::None,
+            // The schedule must outlive a crash with the claim.
+            after_commit: self.is_recovered || care != Care::None || self.options.rate_limit.is_some(),
             items: items.clone(),
         };
         self.claimed.insert(

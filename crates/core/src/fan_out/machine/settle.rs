@@ -221,6 +221,11 @@ impl FanOutMachine {
         self.note_first_error(&progress.failed);
         progress.closed.push(chunk);
         self.barrier.shift(from, ChildState::Quarantined, &items)?;
+        self.resting.subtract(&items);
+        self.due.retain(|_, resting| {
+            resting.retain(|item| !items.contains(*item));
+            !resting.is_empty()
+        });
         self.clear(&items, progress);
         Ok(())
     }

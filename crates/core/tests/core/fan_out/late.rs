@@ -1,0 +1,185 @@
+//! Reports that come twice, late, or from strangers: no counter moves, and whoever reports learns why.
+
+use flowstone_core::ErrorKind;
+use flowstone_core::fan_out::{BarrierState, FanOutEvent, FanOutMachine, ItemChunk, ItemEnd, SessionId};
+
+use super::{ask, at, claim_one, for_good, for_now, lead, lenient, machine, read, report, report_at, sealed, value};
+
+/// Reports what is refused, and holds that nothing moved.
+fn refused(machine: &mut FanOutMachine, chunk: &ItemChunk, ends: &[(u64, ItemEnd)]) -> (ErrorKind, String) {
+    let before = (machine.counts(), machine.state(), machine.barrier().clone());
+
+    let error = report(machine, chunk, ends).expect_err("it is refused");
+
+    assert_eq!((machine.counts(), machine.state(), machine.barrier().clone()), before);
+    (error.kind(), error.to_string())
+}
+
+#[test]
+fn an_item_that_completes_twice_counts_once() {
+    let mut machine = sealed(lenient(1), 8);
+    let claim = ask(&mut machine, 1, (2, 0), at(0)).unwrap().expect("two of eight");
+    report(&mut machine, &claim, &[(0, value())]).unwrap();
+
+    let (kind, why) = refused(&mut machine, &claim, &[(0, value())]);
+
+    assert_eq!(kind, ErrorKind::IllegalTransition);
+    assert!(why.contains("ended twice"), "{why}");
+    let (kind, _) = refused(&mut machine, &claim, &[(1, value()), (1, value())]);
+    assert_eq!(kind, ErrorKind::IllegalTransition, "twice in one report");
+    assert_eq!(machine.counts().succeeded, 1);
+}
+
+#[test]
+fn an_item_that_fails_twice_counts_once() {
+    let mut machine = sealed(lenient(1), 4);
+    let claim = claim_one(&mut machine, 1, at(0));
+    report(&mut machine, &claim, &[(0, for_good())]).unwrap();
+
+    let (kind, why) = refused(&mut machine, &claim, &[(0, for_good())]);
+
+    assert_eq!(kind, ErrorKind::Fenced);
+    assert!(why.contains("is not held"), "{why}");
+    assert_eq!(machine.counts().failed, 1);
+}
+
+#[test]
+fn an_item_that_completed_does_not_fail() {
+    let mut machine = sealed(lenient(1), 4);
+    let claim = claim_one(&mut machine, 1, at(0));
+    report(&mut machine, &claim, &[(0, value())]).unwrap();
+
+    let (kind, _) = refused(&mut machine, &claim, &[(0, for_good())]);
+
+    assert_eq!(kind, ErrorKind::Fenced);
+    assert_eq!((machine.counts().succeeded, machine.counts().failed), (1, 0));
+}
+
+#[test]
+fn who_failed_does_not_complete_what_another_retries() {
+    let mut machine = sealed(lenient(2), 1);
+    let first = claim_one(&mut machine, 1, at(0));
+    report(&mut machine, &first, &[(0, for_now())]).unwrap();
+    machine.apply(FanOutEvent::RetriesDue, at(2)).unwrap();
+    let second = claim_one(&mut machine, 2, at(2));
+
+    let (kind, _) = refused(&mut machine, &first, &[(0, value())]);
+
+    assert_eq!((kind, second.attempt(0)), (ErrorKind::Fenced, 2));
+    report_at(&mut machine, &second, &[(0, value())], at(3)).unwrap();
+    assert_eq!(machine.state(), BarrierState::Complete);
+}
+
+#[test]
+fn a_worker_that_was_given_up_reports_in_vain() {
+    let mut machine = sealed(lenient(1), 2);
+    let first = claim_one(&mut machine, 1, at(0));
+    machine.apply(FanOutEvent::SessionDied(SessionId(1)), at(1)).unwrap();
+
+    assert_eq!(
+        refused(&mut machine, &first, &[(0, value())]).0,
+        ErrorKind::Fenced,
+        "nobody holds it"
+    );
+    let other = claim_one(&mut machine, 2, at(1));
+    report(&mut machine, &other, &[(1, value())]).unwrap();
+    let again = claim_one(&mut machine, 2, at(1));
+    assert_eq!(again.items, first.items);
+    assert_eq!(
+        refused(&mut machine, &first, &[(0, value())]).0,
+        ErrorKind::Fenced,
+        "another holds it"
+    );
+}
+
+#[test]
+fn items_and_claims_that_are_not_known_are_refused() {
+    let mut machine = sealed(lenient(1), 4);
+    let claim = claim_one(&mut machine, 1, at(0));
+    let unknown = ItemChunk {
+        chunk: 99,
+        ..claim.clone()
+    };
+    let forged = ItemChunk {
+        fence: claim.fence.next(),
+        ..claim.clone()
+    };
+
+    for (chunk, item, kind) in [
+        (&claim, 1, ErrorKind::IllegalTransition),
+        (&claim, 77, ErrorKind::IllegalTransition),
+        (&unknown, 0, ErrorKind::Fenced),
+        (&forged, 0, ErrorKind::Fenced),
+    ] {
+        assert_eq!(
+            refused(&mut machine, chunk, &[(item, value())]).0,
+            kind,
+            "{chunk:?}, {item}"
+        );
+    }
+    let half = refused(&mut machine, &claim, &[(0, value()), (77, value())]);
+    assert_eq!(half.0, ErrorKind::IllegalTransition, "all of a report or nothing");
+}
+
+#[test]
+fn a_claim_under_another_lead_is_refused() {
+    let mut first = machine(lenient(1));
+    read(&mut first, 2, true).unwrap();
+    let of_first = claim_one(&mut first, 1, at(0));
+    let options = lenient(1);
+    let coordinator = std::sync::Arc::new(options.failure);
+    let id = flowstone_core::FanOutId(uuid::Uuid::from_u128(8));
+    let mut second = FanOutMachine::new(id, lead(1 << 32), options, coordinator);
+    read(&mut second, 2, true).unwrap();
+    claim_one(&mut second, 1, at(0));
+
+    let (kind, _) = refused(&mut second, &of_first, &[(0, value())]);
+
+    assert_eq!(kind, ErrorKind::Fenced);
+}
+
+#[test]
+fn nothing_moves_after_the_end_whatever_the_end_was() {
+    let cancelled = |machine: &mut FanOutMachine| machine.apply(FanOutEvent::CancelAsked, at(1));
+    let failed = |machine: &mut FanOutMachine| {
+        let error = flowstone_core::Error::permanent("the source is gone").to_record();
+        machine.apply(FanOutEvent::Failed(error), at(1))
+    };
+    for (end, state) in [
+        (&cancelled as &dyn Fn(&mut FanOutMachine) -> _, BarrierState::Cancelled),
+        (&failed, BarrierState::Failed),
+    ] {
+        let mut machine = sealed(lenient(2), 3);
+        let claim = claim_one(&mut machine, 1, at(0));
+        end(&mut machine).expect("it ends");
+
+        let (kind, why) = refused(&mut machine, &claim, &[(0, value())]);
+
+        assert_eq!(kind, ErrorKind::Fenced);
+        assert!(why.contains(state.name()), "{why}");
+        assert_eq!(machine.counts().cancelled, 3);
+        for event in [
+            FanOutEvent::EnoughRead,
+            FanOutEvent::RetriesDue,
+            FanOutEvent::CancelAsked,
+            FanOutEvent::SessionOver(SessionId(1)),
+        ] {
+            let error = machine.apply(event, at(2)).unwrap_err();
+            assert_eq!(error.kind(), ErrorKind::IllegalTransition, "{error}");
+        }
+        assert!(ask(&mut machine, 2, (1, 0), at(2)).is_err(), "nothing starts");
+    }
+}
+
+#[test]
+fn a_fan_out_that_ends_while_items_wait_for_their_next_attempt_reads_nothing_more() {
+    let mut machine = machine(lenient(3));
+    read(&mut machine, 2, false).unwrap();
+    let claim = claim_one(&mut machine, 1, at(0));
+    report(&mut machine, &claim, &[(0, for_now())]).unwrap();
+
+    machine.apply(FanOutEvent::CancelAsked, at(0)).unwrap();
+
+    assert_eq!(machine.to_read(), None);
+    assert!(!machine.works_at(&(0..2)));
+}
