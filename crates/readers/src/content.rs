@@ -11,7 +11,8 @@ use flowstone_core::Result;
 
 use crate::cursor::Position;
 use crate::error::{changed, corrupt};
-use crate::place::{Pieces, Place};
+use crate::pieces::Pieces;
+use crate::place::Place;
 
 /// A mark remembers so many of the bytes before it.
 const BEFORE_LEN: usize = 32;

@@ -27,7 +27,7 @@ pub(crate) fn changed(subject: impl Display, how: impl Display) -> Error {
 }
 
 /// The reader was told something that cannot be.
-#[cfg(feature = "files")]
+#[cfg(any(feature = "files", feature = "sql"))]
 pub(crate) fn invalid(subject: impl Display, message: impl Into<String>) -> Error {
     Error::new(ErrorKind::Invalid, message)
         .code("reader_invalid")
@@ -36,7 +36,7 @@ pub(crate) fn invalid(subject: impl Display, message: impl Into<String>) -> Erro
 }
 
 /// A column or field that the reader is to take its keys from, or to give, is not there.
-#[cfg(feature = "files")]
+#[cfg(any(feature = "files", feature = "sql"))]
 pub(crate) fn no_column<'a>(subject: impl Display, name: &str, known: impl Iterator<Item = &'a str> + Clone) -> Error {
     let fix = match nearest(name, known.clone()) {
         Some(near) => format!("did you mean {near:?}?"),
@@ -50,7 +50,7 @@ pub(crate) fn no_column<'a>(subject: impl Display, name: &str, known: impl Itera
 }
 
 /// The name that a person may have meant.
-#[cfg(feature = "files")]
+#[cfg(any(feature = "files", feature = "sql"))]
 fn nearest<'a>(name: &str, known: impl Iterator<Item = &'a str>) -> Option<&'a str> {
     let distances = known.map(|candidate| (strsim::damerau_levenshtein(name, candidate), candidate));
     let near = distances.filter(|(distance, candidate)| {
@@ -60,7 +60,7 @@ fn nearest<'a>(name: &str, known: impl Iterator<Item = &'a str>) -> Option<&'a s
     near.min().map(|(_, candidate)| candidate)
 }
 
-#[cfg(feature = "files")]
+#[cfg(any(feature = "files", feature = "sql"))]
 fn some_of<'a>(known: impl Iterator<Item = &'a str>) -> String {
     let mut names: Vec<&str> = known.take(21).collect();
     if names.is_empty() {
@@ -88,9 +88,9 @@ pub(crate) fn sort_io(error: std::io::Error, subject: impl Display) -> Error {
     sorted.during("read").about(subject).caused_by(error)
 }
 
-/// Sorts an error of an object store about what is called `subject`.
-#[cfg(all(feature = "files", feature = "object"))]
-pub(crate) fn sort_object(error: object_store::Error, subject: impl Display) -> Error {
+/// Sorts an error of an object store.
+#[cfg(feature = "object")]
+pub(crate) fn sort_object(error: object_store::Error) -> Error {
     use object_store::Error as Object;
     let sorted = match &error {
         Object::NotFound { .. } => missing(),
@@ -101,17 +101,17 @@ pub(crate) fn sort_object(error: object_store::Error, subject: impl Display) -> 
         Object::JoinError { .. } => Error::new(ErrorKind::Cancelled, "the runtime is shutting down"),
         _ => Error::new(ErrorKind::Unavailable, "the object store does not answer"),
     };
-    sorted.during("read").about(subject).caused_by(error)
+    sorted.during("read").caused_by(error)
 }
 
-#[cfg(feature = "files")]
+#[cfg(any(feature = "files", feature = "object"))]
 fn missing() -> Error {
     Error::new(ErrorKind::NotFound, "it is not there")
         .code("source_not_found")
         .fix("check its name; a relative path starts at the folder in which the program was started")
 }
 
-#[cfg(feature = "files")]
+#[cfg(any(feature = "files", feature = "object"))]
 fn refused() -> Error {
     Error::new(ErrorKind::PermissionDenied, "access is refused").fix("let this user read it")
 }

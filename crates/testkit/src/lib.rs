@@ -15,6 +15,8 @@ pub mod io;
 mod lab;
 mod mapping;
 mod one_asset;
+#[cfg(feature = "postgres")]
+mod postgres;
 pub mod reader;
 pub mod simulation;
 pub mod sink;
@@ -27,6 +29,8 @@ pub use draw::Draw;
 pub use lab::{Disturbed, Lab};
 pub use mapping::check_mapping;
 pub use one_asset::OneAsset;
+#[cfg(feature = "postgres")]
+pub use postgres::PostgresServer;
 
 /// Runs one test of a suite to its end, on a runtime of its own.
 #[doc(hidden)]

@@ -1,8 +1,9 @@
 //! Every reader keeps the promises of its trait.
 
 use crate::support::{Boxed, Folder};
+use crate::{parquet, postgres, sql};
 use flowstone_core::reader::{Item, ItemSource};
-use flowstone_readers::{Csv, Jsonl, from_fn, from_stream, items_from};
+use flowstone_readers::{Csv, Jsonl, Objects, Parquet, Sql, from_fn, from_stream, items_from};
 use flowstone_testkit::reader::ReaderUnderTest;
 use futures::{StreamExt, stream};
 
@@ -124,5 +125,98 @@ mod csv_packed_in_store {
         let packed = crate::support::packed(super::ROWS);
         let store = crate::support::store([("airports.csv.gz", packed)]).await;
         super::under_test(super::Csv::in_store(store, "airports.csv.gz"), super::numbers(6))
+    });
+}
+
+/// Paths in their order, which is not that of their folders.
+const PATHS: [&str; 7] = ["a.csv", "a/1", "a/2/x", "a/2.csv", "a0", "b/c/d", "b/c/e"];
+
+mod objects {
+    flowstone_testkit::reader_conformance!({
+        let mut paths = super::PATHS;
+        paths.sort_unstable();
+        let store = crate::support::store(paths.map(|path| (path, "x"))).await;
+        super::under_test(super::Objects::under(store, ""), paths)
+    });
+}
+
+mod objects_by_folder {
+    flowstone_testkit::reader_conformance!({
+        let mut paths = super::PATHS;
+        paths.sort_unstable();
+        let store = crate::support::store(paths.map(|path| (path, "x"))).await;
+        super::under_test(super::Objects::under(store, "").by_folder(), paths)
+    });
+}
+
+mod objects_on_disk {
+    flowstone_testkit::reader_conformance!({
+        let mut paths = super::PATHS;
+        paths.sort_unstable();
+        let (folder, store) = crate::support::disk(&paths).await;
+        super::under_test(super::Objects::under(store, ""), paths).keeping(folder)
+    });
+}
+
+mod parquet_by_row {
+    flowstone_testkit::reader_conformance!({
+        let folder = super::Folder::with("flights.parquet", super::parquet::flights(3));
+        super::under_test(super::Parquet::file(folder.path("flights.parquet")), super::numbers(7)).keeping(folder)
+    });
+}
+
+mod parquet_by_key_in_store {
+    flowstone_testkit::reader_conformance!({
+        let store = crate::support::store([("x/flights.parquet", super::parquet::flights(2))]).await;
+        let source = super::Parquet::in_store(store, "x/flights.parquet")
+            .columns(["delay"])
+            .key("id");
+        super::under_test(source, ["F1", "F2", "F3", "F4", "F5", "F6", "F7"])
+    });
+}
+
+mod sqlite {
+    flowstone_testkit::reader_conformance!({
+        let (folder, path) = super::sql::sqlite(super::sql::PLANES).await;
+        super::under_test(super::Sql::sqlite(path).table("planes").key("seats"), super::sql::SEATS).keeping(folder)
+    });
+}
+
+mod sqlite_by_two_columns {
+    flowstone_testkit::reader_conformance!({
+        let (folder, path) = super::sql::sqlite(super::sql::PLANES).await;
+        let source = super::Sql::sqlite(path)
+            .query("SELECT maker, tailnum, seats FROM planes WHERE seats > ?1 -- all of them")
+            .bind(0)
+            .key("maker")
+            .key("tailnum");
+        super::under_test(source, super::sql::MAKERS).keeping(folder)
+    });
+}
+
+mod postgres_by_number {
+    flowstone_testkit::reader_conformance!({
+        let Some((server, url)) = super::postgres::database(super::postgres::PLANES).await else {
+            return;
+        };
+        super::under_test(
+            super::Sql::postgres(url).table("planes").key("seats"),
+            super::sql::SEATS,
+        )
+        .keeping(server)
+    });
+}
+
+mod postgres_by_two_columns {
+    flowstone_testkit::reader_conformance!({
+        let Some((server, url)) = super::postgres::database(super::postgres::PLANES).await else {
+            return;
+        };
+        let source = super::Sql::postgres(url)
+            .query("SELECT maker, tailnum, seats FROM planes WHERE seats > $1 -- all of them")
+            .bind(0)
+            .key("maker")
+            .key("tailnum");
+        super::under_test(source, super::sql::MAKERS).keeping(server)
     });
 }

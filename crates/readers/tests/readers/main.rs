@@ -3,5 +3,9 @@
 mod conformance;
 mod csv;
 mod jsonl;
+mod object;
+mod parquet;
+mod postgres;
 mod sources;
+mod sql;
 mod support;

@@ -8,6 +8,7 @@ use async_trait::async_trait;
 use flate2::Compression;
 use flate2::write::GzEncoder;
 use flowstone_core::reader::{Cursor, Item, ItemReader, ItemSource, Page};
+use object_store::local::LocalFileSystem;
 use object_store::memory::InMemory;
 use object_store::{ObjectStore, ObjectStoreExt};
 use tempfile::TempDir;
@@ -93,4 +94,14 @@ pub(crate) fn texts(items: &[Item]) -> Vec<&str> {
 
 pub(crate) fn keys(items: &[Item]) -> Vec<&str> {
     items.iter().map(|item| item.key.as_str()).collect()
+}
+
+/// An object store on disk with these objects.
+pub(crate) async fn disk(paths: &[&str]) -> (Folder, Arc<dyn ObjectStore>) {
+    let folder = Folder(tempfile::tempdir().unwrap());
+    let store = LocalFileSystem::new_with_prefix(folder.path("")).unwrap();
+    for path in paths {
+        store.put(&(*path).into(), "x".into()).await.unwrap();
+    }
+    (folder, Arc::new(store))
 }

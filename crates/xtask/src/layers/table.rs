@@ -158,8 +158,8 @@ pub const OWNERSHIPS: &[Ownership] = &[
     },
     Ownership {
         packages: &["arrow", "arrow-*", "parquet", "serde_arrow"],
-        owners: &["flowstone-io-parquet"],
-        reason: "docs/adr/0005-arrow-and-parquet-for-tables.md",
+        owners: &["flowstone-io-parquet", "flowstone-readers"],
+        reason: "docs/adr/0030-readers-know-arrow-and-sqlx-by-feature.md",
     },
     Ownership {
         packages: &["bincode", "postcard"],
