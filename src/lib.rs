@@ -39,7 +39,9 @@ pub use flowstone_core::{
     AssetKey, AssetValue, CodeVersion, DataVersion, Error, ErrorClass, ErrorKind, ErrorRecord, Result, ResultExt,
     RunId, Version,
 };
-pub use flowstone_core::{clock, codec, coordinator, graph, io, memory, partition, pipeline, plan, reader, registry};
+pub use flowstone_core::{
+    clock, codec, coordinator, fan_out, graph, io, memory, partition, pipeline, plan, reader, registry,
+};
 pub use flowstone_core::{selection, store, telemetry};
 
 #[cfg(feature = "cli")]
@@ -55,6 +57,8 @@ pub use flowstone_macros::{asset, assets};
 #[cfg(feature = "readers")]
 pub use flowstone_readers as readers;
 pub use flowstone_runtime::{Engine, EngineOptions, FailedStep, RunHandle, RunProgress, RunReport};
+#[cfg(feature = "scatter")]
+pub use flowstone_scatter as scatter;
 #[cfg(feature = "sqlite")]
 pub use flowstone_store as sqlite;
 

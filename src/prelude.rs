@@ -19,3 +19,5 @@ pub use flowstone_io_parquet::{Parquet, Table};
 #[cfg(feature = "macros")]
 pub use flowstone_macros::{asset, assets};
 pub use flowstone_runtime::{Engine, RunReport};
+#[cfg(feature = "scatter")]
+pub use flowstone_scatter::{Batches, Gather, Item, ItemBatch, ItemOutcomes, Items, Results, Scatter, Shared};

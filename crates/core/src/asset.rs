@@ -21,7 +21,7 @@ use crate::pool::PoolUse;
 use crate::retention::Keep;
 use crate::{BoxFuture, CodeVersion, Result, TypeInfo, Value};
 
-pub use argument::{Argument, Config, FromStep, In, InputKind, PartitionStream, Res};
+pub use argument::{Argument, Config, FromStep, In, InputKind, ItemPart, PartitionStream, Res};
 pub use batch::{
     BATCH_LEN_MAX, Batch, BatchContext, BatchOutcome, BatchPartition, Call, FromCall, IntoBatchOutcome, SortedOutcome,
 };

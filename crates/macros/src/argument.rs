@@ -14,7 +14,7 @@ use crate::complaints::Complaints;
 
 /// What an argument is drawn from.
 pub(crate) enum Argument {
-    /// `AssetContext`, `BatchContext`, `Res<T>` or `Config<T>`.
+    /// `AssetContext`, `BatchContext`, `Res<T>` or `Config<T>`; in a scatter also `Item<T>`, `ItemBatch<T>` or `Shared<T>`.
     Given(Box<Type>),
     /// The value of an upstream.
     Upstream(Box<Upstream>),
@@ -55,15 +55,15 @@ pub(crate) enum Kind {
 }
 
 impl Argument {
-    /// Reads one argument; what is wrong is added to `complaints`.
-    pub(crate) fn read(argument: &PatType, complaints: &mut Complaints) -> Option<Self> {
+    /// Reads one argument of a function that is called for items, if it is; what is wrong is added to `complaints`.
+    pub(crate) fn read(argument: &PatType, of_items: bool, complaints: &mut Complaints) -> Option<Self> {
         let marks = Marks::read(&argument.attrs, complaints);
         if let Some(message) = refused(&argument.ty) {
             complaints.at(&argument.ty, message);
             return None;
         }
         let in_batch = within("Batch", &argument.ty);
-        let (kind, held) = match shape(in_batch.unwrap_or(&argument.ty)) {
+        let (kind, held) = match shape(in_batch.unwrap_or(&argument.ty), of_items) {
             Shape::Given if in_batch.is_some() => {
                 complaints.at(
                     &argument.ty,
@@ -190,7 +190,10 @@ enum Shape<'a> {
     Upstream(Kind, &'a Type),
 }
 
-fn shape(ty: &Type) -> Shape<'_> {
+fn shape(ty: &Type, of_items: bool) -> Shape<'_> {
+    if of_items && is_of_items(ty) {
+        return Shape::Given;
+    }
     if within("Res", ty).is_some() || within("Config", ty).is_some() || is_context(ty) {
         Shape::Given
     } else if let Some(value) = within("Option", ty) {
@@ -200,6 +203,13 @@ fn shape(ty: &Type) -> Shape<'_> {
     } else {
         Shape::Upstream(Kind::Value, ty)
     }
+}
+
+/// True for what only the functions of a scatter take.
+pub(crate) fn is_of_items(ty: &Type) -> bool {
+    ["Item", "ItemBatch", "Shared"]
+        .iter()
+        .any(|name| within(name, ty).is_some())
 }
 
 fn is_context(ty: &Type) -> bool {
@@ -212,7 +222,7 @@ pub(crate) fn is_named(name: &str, ty: &Type) -> bool {
 }
 
 /// The `T` of `name<T>`.
-fn within<'a>(name: &str, ty: &'a Type) -> Option<&'a Type> {
+pub(crate) fn within<'a>(name: &str, ty: &'a Type) -> Option<&'a Type> {
     match *types_within(name, ty) {
         [value] => Some(value),
         _ => None,
@@ -283,7 +293,7 @@ mod tests {
             panic!("the test's argument is no receiver")
         };
         let mut complaints = Complaints::default();
-        let read = Argument::read(&argument, &mut complaints);
+        let read = Argument::read(&argument, false, &mut complaints);
         let messages = complaints.messages();
         if messages.is_empty() {
             Ok(read.expect("no complaint, so it was read"))
@@ -372,6 +382,19 @@ mod tests {
             upstream(parse_quote!(settings: Config)),
             (Kind::Value, "settings".into(), "Config".into())
         );
+    }
+
+    #[test]
+    fn an_item_is_one_only_where_there_are_items() {
+        let is_given = |of_items| {
+            let FnArg::Typed(argument) = parse_quote!(route: Item<Route>) else {
+                panic!("the test's argument is no receiver")
+            };
+            let read = Argument::read(&argument, of_items, &mut Complaints::default());
+            matches!(read, Some(Argument::Given(_)))
+        };
+
+        assert!(is_given(true) && !is_given(false));
     }
 
     #[test]

@@ -7,8 +7,8 @@ use proc_macro2::{Delimiter, Spacing, TokenStream, TokenTree};
 use quote::ToTokens;
 use syn::{Ident, ItemFn};
 
-/// The fingerprint of a function, as 32 hexadecimal digits.
-pub(crate) fn of(function: &ItemFn) -> String {
+/// The fingerprint of a function, and of what was said of its scatter, as 32 hexadecimal digits.
+pub(crate) fn of(function: &ItemFn, scatter: Option<TokenStream>) -> String {
     let mut hash = Fnv::new();
     let signature = &function.sig;
     hash.tokens(signature.asyncness.to_token_stream());
@@ -16,6 +16,10 @@ pub(crate) fn of(function: &ItemFn) -> String {
     hash.word("->");
     hash.tokens(signature.output.to_token_stream());
     hash.tokens(function.block.to_token_stream());
+    if let Some(scatter) = scatter {
+        hash.word("scatter");
+        hash.tokens(scatter);
+    }
     format!("{:032x}", hash.0)
 }
 
@@ -118,7 +122,7 @@ mod tests {
     use super::*;
 
     fn version(source: &str) -> String {
-        of(&syn::parse_str(source).expect("the test's source is a function"))
+        of(&syn::parse_str(source).expect("the test's source is a function"), None)
     }
 
     const TOTAL: &str = "async fn total(numbers: Vec<i64>) -> i64 { numbers.iter().sum() }";

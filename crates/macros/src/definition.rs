@@ -6,11 +6,12 @@ use syn::ext::IdentExt;
 use syn::spanned::Spanned;
 use syn::{Attribute, Expr, ExprLit, FnArg, ItemFn, Lit, LitStr, Meta, Signature};
 
-use crate::argument::{Argument, Upstream, is_named, is_ours};
+use crate::argument::{Argument, Upstream, is_named, is_ours, within};
 use crate::code_version;
 use crate::complaints::Complaints;
 use crate::options::Options;
 use crate::returned::Returned;
+use crate::scatter::Scatter;
 
 /// The most arguments that core's `Handler` takes.
 const ARGUMENTS_MAX: usize = 12;
@@ -31,16 +32,22 @@ pub(crate) struct Definition {
 impl Definition {
     /// Reads a function; `None` when it has no form that could be made an asset.
     pub(crate) fn read(options: Options, mut function: ItemFn, complaints: &mut Complaints) -> Option<Self> {
-        let text_version = code_version::of(&function);
-        let arguments = arguments(&function.sig, complaints);
+        let scatter = options.scatter.as_ref();
+        let text_version = code_version::of(&function, scatter.map(Scatter::meaning));
+        let arguments = arguments(&function.sig, options.is_scattered, complaints);
         strip(&mut function);
-        if !check_form(&function.sig, complaints) {
+        if !check_form(&function.sig, complaints) || options.is_scattered != scatter.is_some() {
             return None;
         }
         let ident = &function.sig.ident;
         let arguments = arguments?;
         let returned = Returned::read(&function.sig, complaints)?;
-        if !check_batch(&options, &arguments, &returned, complaints) {
+        if let Some(scatter) = scatter {
+            let is_async = function.sig.asyncness.is_some();
+            if !check_scatter(scatter, &options, is_async, &arguments, &returned, complaints) {
+                return None;
+            }
+        } else if !check_batch(&options, &arguments, &returned, complaints) {
             return None;
         }
         Some(Self {
@@ -134,6 +141,72 @@ fn check_batch(options: &Options, arguments: &[Argument], returned: &Returned, c
     fits
 }
 
+/// Whether a function that is called for items has the form for it.
+fn check_scatter(
+    scatter: &Scatter,
+    options: &Options,
+    is_async: bool,
+    arguments: &[Argument],
+    returned: &Returned,
+    complaints: &mut Complaints,
+) -> bool {
+    let mut fits = true;
+    let mut refuse = |place: Span, message: &str| {
+        fits = false;
+        complaints.push(syn::Error::new(place, message));
+    };
+    if let Some(batch) = &options.batch {
+        refuse(
+            batch.key.span(),
+            "a batch of partitions cannot be scattered: say how items are batched with `scatter(batch = Batches::…)`",
+        );
+    }
+    let taken = |name: &'static str| {
+        arguments.iter().find_map(move |argument| match argument {
+            Argument::Given(ty) if within(name, ty).is_some() => Some(ty.span()),
+            _ => None,
+        })
+    };
+    let of_batch = arguments.iter().find_map(|argument| match argument {
+        Argument::Upstream(upstream) if upstream.batch => Some(upstream.ty.span()),
+        _ => None,
+    });
+    if let Some(place) = of_batch {
+        refuse(
+            place,
+            "a call is for items of one partition: take the value without `Batch`",
+        );
+    }
+    let batch = scatter.setting("batch");
+    match (batch, taken("Item"), taken("ItemBatch")) {
+        (Some(_), Some(place), _) => refuse(place, "with `batch` a call is for several items: take `ItemBatch<T>`"),
+        (None, _, Some(place)) => refuse(
+            place,
+            "this is for a function that is called for several items: say for how many, `scatter(batch = Batches::count(10), …)`",
+        ),
+        (Some(_), None, None) => refuse(
+            returned.span,
+            "the function does not hear which items it is called for: take `ItemBatch<T>`",
+        ),
+        _ => {}
+    }
+    if let Some(batch) = batch {
+        if !is_async {
+            refuse(
+                batch.key.span(),
+                "a function that is called for several items is `async`",
+            );
+        }
+        if returned.of_items().is_none() {
+            refuse(
+                returned.span,
+                "with `batch` a function gives a value for each item: return `Vec<R>`, `ItemOutcomes<R>`, or a `Result` of either",
+            );
+        }
+    }
+    fits
+}
+
 fn check_form(signature: &Signature, complaints: &mut Complaints) -> bool {
     let mut fits = true;
     let mut refuse = |place: TokenStream, message: &str| {
@@ -179,7 +252,7 @@ fn check_form(signature: &Signature, complaints: &mut Complaints) -> bool {
     fits
 }
 
-fn arguments(signature: &Signature, complaints: &mut Complaints) -> Option<Vec<Argument>> {
+fn arguments(signature: &Signature, of_items: bool, complaints: &mut Complaints) -> Option<Vec<Argument>> {
     let read: Vec<Option<Argument>> = signature
         .inputs
         .iter()
@@ -191,7 +264,7 @@ fn arguments(signature: &Signature, complaints: &mut Complaints) -> Option<Vec<A
                 );
                 None
             }
-            FnArg::Typed(argument) => Argument::read(argument, complaints),
+            FnArg::Typed(argument) => Argument::read(argument, of_items, complaints),
         })
         .collect();
     if let Some(beyond) = signature.inputs.iter().nth(ARGUMENTS_MAX) {

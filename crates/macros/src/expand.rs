@@ -11,6 +11,8 @@ use syn::spanned::Spanned;
 
 use crate::argument::{Argument, Kind, Source, Upstream};
 use crate::definition::Definition;
+use crate::options::Setting;
+use crate::scatter::{Function, Scatter};
 
 /// The function, the type beside it, and the checks of what it reads.
 pub(crate) fn asset(definition: &Definition) -> TokenStream {
@@ -21,7 +23,7 @@ pub(crate) fn asset(definition: &Definition) -> TokenStream {
     let (function, ident, name) = (&definition.function, definition.ident(), &definition.name);
     let visibility = &function.vis;
     let builder = writer.builder(definition);
-    let value = &definition.returned.value;
+    let value = writer.output(definition);
     let checks = definition
         .upstreams()
         .filter_map(|upstream| writer.check(&name.value(), upstream));
@@ -106,10 +108,20 @@ impl Writer<'_> {
             Some(given) => given.to_token_stream(),
             None => definition.text_version.to_token_stream(),
         };
-        let upstreams = definition.upstreams().map(|upstream| self.named(upstream));
-        let run = self.run(definition);
+        let name = quote!(<Self as #core::asset::AssetDefinition>::NAME);
+        let (made, upstreams, run) = match &options.scatter {
+            None => {
+                let upstreams = definition.upstreams().map(|upstream| self.named(upstream));
+                let made = quote!(#core::asset::Asset::new(#name));
+                (made, upstreams.collect(), self.run(definition))
+            }
+            Some(scatter) => {
+                let scatter = self.scatter(definition, scatter);
+                (quote!(#scatter.asset(#name)), Vec::new(), TokenStream::new())
+            }
+        };
         quote! {
-            #core::asset::Asset::new(<Self as #core::asset::AssetDefinition>::NAME)
+            #made
                 .defined_at(#place)
                 #(#description)*
                 #(#tags)*
@@ -124,13 +136,102 @@ impl Writer<'_> {
     fn named(&self, upstream: &Upstream) -> TokenStream {
         let at = ours(upstream.from.span());
         let core = self.core(at);
-        let name = match &upstream.from {
-            Source::Function(path) => quote_spanned!(at=> <#path as #core::asset::AssetDefinition>::NAME),
-            Source::Name(name) => name.to_token_stream(),
-        };
+        let name = self.name_of(&upstream.from);
         let mapping = upstream.mapping.iter();
         let mapping = mapping.map(|mapping| quote_spanned!(ours(mapping.span())=> .mapping(#mapping)));
         quote_spanned!(at=> #core::asset::Upstream::new(#name)#(#mapping)*)
+    }
+
+    fn name_of(&self, source: &Source) -> TokenStream {
+        let at = ours(source.span());
+        let core = self.core(at);
+        match source {
+            Source::Function(path) => quote_spanned!(at=> <#path as #core::asset::AssetDefinition>::NAME),
+            Source::Name(name) => name.to_token_stream(),
+        }
+    }
+
+    /// The type of the asset's value.
+    fn output(&self, definition: &Definition) -> TokenStream {
+        let value = &definition.returned.value;
+        let Some(scatter) = &definition.options.scatter else {
+            return value.to_token_stream();
+        };
+        let item = if scatter.setting("batch").is_some() {
+            definition.returned.of_items().unwrap_or(value)
+        } else {
+            value
+        };
+        let gathered = scatter.gather.as_ref().and_then(|gather| gather.makes.as_ref());
+        match gathered {
+            Some(gathered) => gathered.to_token_stream(),
+            None if scatter.setting("reduce").is_some() => quote!(::core::option::Option<#item>),
+            None => {
+                let krate = self.krate;
+                quote!(#krate::scatter::Results<#item>)
+            }
+        }
+    }
+
+    /// The scatter that the asset is made by.
+    fn scatter(&self, definition: &Definition, scatter: &Scatter) -> TokenStream {
+        let krate = self.krate;
+        let output = self.output(definition);
+        let start = match (&scatter.items, scatter.setting("read")) {
+            (Some(items), _) => {
+                let (at, given) = (ours(items.path.span()), self.function(items));
+                quote_spanned!(at=> #krate::scatter::Scatter::items(#given))
+            }
+            (None, read) => {
+                let read = read.map(|read| &read.value);
+                quote!(#krate::scatter::Scatter::read(#read))
+            }
+        };
+        let preset = scatter.step_functions.iter().map(|key| quote!(.#key()));
+        let set = |setting: &&Setting| !["read", "batch", "reduce"].iter().any(|key| setting.key == key);
+        let settings = scatter.settings.iter().filter(set).map(|setting| {
+            let (key, value) = (&setting.key, &setting.value);
+            quote_spanned!(ours(value.span())=> .#key(#value))
+        });
+        let rate_limit = scatter
+            .rate_limit
+            .iter()
+            .map(|(key, values)| quote_spanned!(ours(key.span())=> .#key(#(#values),*)));
+        let called = |name: &str, function: Option<&Function>| {
+            let function = function?;
+            let (at, given) = (ours(function.path.span()), self.function(function));
+            let method = Ident::new(name, at);
+            Some(quote_spanned!(at=> .#method(#given)))
+        };
+        let shared = called("shared", scatter.shared.as_ref());
+        let each = self.run(definition);
+        let gather = called("gather", scatter.gather.as_ref()).or_else(|| {
+            let Setting { key, value } = scatter.setting("reduce")?;
+            Some(quote_spanned!(ours(value.span())=> .#key(#value)))
+        });
+        let at = ours(
+            scatter
+                .gather
+                .as_ref()
+                .map_or_else(Span::call_site, |gather| gather.path.span()),
+        );
+        let makes = quote_spanned!(at=> #krate::scatter::Scatter<#krate::scatter::Makes<#output>>);
+        quote_spanned! {at=>
+            ::core::convert::identity::<#makes>(
+                #start #(#preset)* #(#settings)* #(#rate_limit)* #shared #each #gather
+            )
+        }
+    }
+
+    /// The upstreams of a function that the scatter names, and the function.
+    fn function(&self, function: &Function) -> TokenStream {
+        let core = self.core(Span::call_site());
+        let upstreams = function.upstreams.iter().map(|source| {
+            let name = self.name_of(source);
+            quote!(#core::asset::Upstream::new(#name))
+        });
+        let path = &function.path;
+        quote!(::std::vec::Vec::<#core::asset::Upstream>::from([#(#upstreams),*]), #path)
     }
 
     /// The closure that turns the builder's arguments into the function's.
@@ -159,26 +260,37 @@ impl Writer<'_> {
             None => quote_spanned!(at=> #core::asset::Plain),
         };
         let is_async = definition.function.sig.asyncness.is_some();
-        let batch = definition.options.batch.iter().map(|batch| {
+        let options = &definition.options;
+        let scattered = options.scatter.as_ref();
+        let batch = scattered.map_or(options.batch.as_ref(), |scatter| scatter.setting("batch"));
+        let method = match (scattered.is_some(), is_async, batch.is_some()) {
+            (false, true, false) => "run",
+            (false, false, false) => "run_blocking",
+            (false, true, true) => "run_batch",
+            (false, false, true) => "run_batch_blocking",
+            (true, _, true) => "each_batch",
+            (true, true, false) => "each",
+            (true, false, false) => "each_blocking",
+        };
+        let batch = batch.map(|batch| {
             let value = &batch.value;
             quote_spanned!(ours(value.span())=> #value,)
         });
-        let method = match (is_async, &definition.options.batch) {
-            (true, None) => "run",
-            (false, None) => "run_blocking",
-            (true, Some(_)) => "run_batch",
-            (false, Some(_)) => "run_batch_blocking",
-        };
+        let upstreams = scattered.map(|_| {
+            let core = self.core(at);
+            let upstreams = definition.upstreams().map(|upstream| self.named(upstream));
+            quote_spanned!(at=> ::std::vec::Vec::<#core::asset::Upstream>::from([#(#upstreams),*]),)
+        });
         let method = Ident::new(method, at);
         // The compiler would find the types by itself. Given them, it tells which of them does not fit, and why.
         if !is_async {
-            return quote_spanned!(at=> .#method::<(#mark, #(#types,)*), _>(#(#batch)* |#(#taken),*| #call #sorted));
+            return quote_spanned!(at=> .#method::<(#mark, #(#types,)*), _>(#batch #upstreams |#(#taken),*| #call #sorted));
         }
         let made = match sorted {
             None => call,
             Some(sorted) => quote_spanned!(at=> async move { #call.await #sorted }),
         };
-        quote_spanned!(at=> .#method::<(#mark, _, #(#types,)*), _>(#(#batch)* |#(#taken),*| #made))
+        quote_spanned!(at=> .#method::<(#mark, _, #(#types,)*), _>(#batch #upstreams |#(#taken),*| #made))
     }
 
     /// The type that the builder takes for an upstream, the pattern for it, and what the function is handed.

@@ -10,6 +10,7 @@ mod definition;
 mod expand;
 mod options;
 mod returned;
+mod scatter;
 
 use proc_macro::TokenStream;
 use proc_macro2::Span;
@@ -60,6 +61,7 @@ use crate::options::Options;
 /// | key | gives |
 /// |---|---|
 /// | `partitions = Daily::from("2013-01-01")` | the slices that are made one by one |
+/// | `scatter(items = …, …)` | how it becomes many items; see [below](#scatters) |
 /// | `batch = 50` | how many partitions one call may be for; see [below](#batches) |
 /// | `io = "parquet"` | the IO manager that keeps the values |
 /// | `retry = Retry::exponential(3)` | when a failed attempt is followed by another |
@@ -83,6 +85,7 @@ use crate::options::Options;
 /// | `numbers: PartitionStream<T>` | the values of many partitions of `numbers`, one after the other |
 /// | `ctx: AssetContext` | which partition is made, for which run |
 /// | `ctx: BatchContext`, `numbers: Batch<…>` | the same for many partitions, with [`batch`](#batches) |
+/// | `route: Item<T>`, `routes: ItemBatch<T>`, `all: Shared<T>` | an item, and what items share, with [`scatter`](#scatters) |
 /// | `client: Res<T>` | the pipeline's resource of type `T` |
 /// | `limits: Config<T>` | the asset's section of the run's configuration |
 ///
@@ -172,9 +175,70 @@ use crate::options::Options;
 /// # }
 /// ```
 ///
+/// # Scatters
+///
+/// With `scatter(…)` the asset becomes many items, found when it runs, and the function is called for each of them. It takes
+/// `Item<T>` among its other arguments. The feature `scatter` of `flowstone` is needed, which is on by default.
+///
+/// ```
+/// # use std::sync::Arc;
+/// # use flowstone::{Result, pipeline::Pipeline};
+/// # use flowstone_macros::{asset, assets};
+/// # use flowstone_scatter::{Gather, Item};
+/// # mod facade {
+/// #     pub use flowstone::__private;
+/// #     pub use flowstone_scatter as scatter;
+/// # }
+/// # #[asset] fn flights() -> Vec<(String, i64)> { Vec::new() }
+/// async fn origins(flights: Arc<Vec<(String, i64)>>) -> Vec<String> {
+///     let mut origins: Vec<String> = flights.iter().map(|(origin, _)| origin.clone()).collect();
+///     origins.sort();
+///     origins.dedup();
+///     origins
+/// }
+///
+/// async fn worst(mut delays: Gather<i64>) -> Result<i64> {
+///     let mut worst = 0;
+///     while let Some(delay) = delays.next_value().await? {
+///         worst = worst.max(delay);
+///     }
+///     Ok(worst)
+/// }
+///
+/// #[asset(
+/// #   crate = facade,
+///     scatter(items = origins(flights), gather = worst() -> i64, max_concurrent = 64, tolerate = 0.05)
+/// )]
+/// async fn worst_delay(origin: Item<String>, flights: Arc<Vec<(String, i64)>>) -> i64 {
+///     flights.iter().filter(|(from, _)| *from == *origin).map(|(_, minutes)| *minutes).sum()
+/// }
+/// # fn main() -> Result<()> {
+/// # let pipeline = Pipeline::builder("delays").assets(assets![flights, worst_delay]).build()?;
+/// # assert_eq!(pipeline.graph().len(), 2);
+/// # Ok(())
+/// # }
+/// ```
+///
+/// | key | gives |
+/// |---|---|
+/// | `items = function(upstream, …)` | the function that gives the items, a `Vec<T>` or `Items` |
+/// | `read = source` | in its place, an item reader |
+/// | `shared = function(upstream, …)` | what all items share, taken as `Shared<T>` |
+/// | `gather = function(upstream, …) -> Type` | what is made of what they gave, taken as `Gather<R>` |
+/// | `reduce = function` | in its place, two values become one |
+/// | `rate_limit(100, Duration::from_secs(1))` | how many calls may start in which time |
+/// | `step_functions` | the presets of a Distributed Map, which the other keys override |
+/// | `key`, `select`, `batch`, `max_concurrent`, `burst`, `tolerate`, `tolerate_count`, `retry`, `item_timeout`, `order`, `priority`, `items_max`, `page_len` | what the method of that name on `Scatter` says; `batch` is for `each_batch` |
+///
+/// The functions that are named are `async` and take what the builder hands them, `Arc<T>` or `In<T>` for a value. In the
+/// parentheses stand their upstreams in the order of their arguments: paths of functions, or names in quotes. Where a
+/// partition mapping is meant, or a scatter within an item, use the builder. Without `gather` and `reduce` the value is
+/// `Results<R>`. With `batch = Batches::count(10)` the function takes `ItemBatch<T>` and returns a value for each item.
+///
 /// # What counts as the same code
 ///
-/// Unless `code_version` is given, the version is a fingerprint of the function's signature and body. Comments and
+/// Unless `code_version` is given, the version is a fingerprint of the function's signature and body, and of where the items
+/// of a scatter come from and go to. Comments and
 /// formatting do not count. Functions that it calls, and crates, are not looked into: when one of these changes what
 /// the asset is, give the asset a new `code_version`, or run it with `--force`.
 #[proc_macro_attribute]

@@ -9,10 +9,12 @@ use syn::punctuated::Punctuated;
 use syn::{Expr, ExprLit, Ident, Lit, LitStr, Path, Token, parenthesized, parse_quote, token};
 
 use crate::complaints::Complaints;
+use crate::scatter::Scatter;
 
-const KEYS: [&str; 13] = [
+const KEYS: [&str; 14] = [
     "partitions",
     "batch",
+    "scatter",
     "io",
     "retry",
     "deadline",
@@ -62,6 +64,10 @@ pub(crate) struct Options {
     pub(crate) acts_outside: Option<Ident>,
     /// How many partitions one call is for.
     pub(crate) batch: Option<Setting>,
+    /// True for a scatter, also where what it says could not be read.
+    pub(crate) is_scattered: bool,
+    /// How it becomes many items.
+    pub(crate) scatter: Option<Scatter>,
     /// `partitions`, `io`, `retry`, `deadline`, `group`, `keep_versions` and `max_concurrent`, in the order in which they stand.
     pub(crate) settings: Vec<Setting>,
 }
@@ -76,6 +82,8 @@ impl Options {
             tags: Vec::new(),
             acts_outside: None,
             batch: None,
+            is_scattered: false,
+            scatter: None,
             settings: Vec::new(),
         };
         let read = (|input: ParseStream<'_>| options.read_all(input, complaints)).parse2(tokens);
@@ -132,6 +140,19 @@ impl Options {
                 self.tags
                     .extend(Punctuated::<Expr, Token![,]>::parse_terminated(&inside)?);
             }
+            "scatter" => {
+                self.is_scattered = true;
+                if !input.peek(token::Paren) {
+                    complaints.at(
+                        &key,
+                        "say where the items come from: `scatter(items = function(upstream, …), …)`",
+                    );
+                    return skip_value(input);
+                }
+                let inside;
+                parenthesized!(inside in input);
+                self.scatter = Scatter::read(&key, &inside, complaints)?;
+            }
             _ if !input.peek(Token![=]) => {
                 complaints.at(&key, format!("`{text}` needs a value: `{text} = …`"));
                 return skip_value(input);
@@ -182,7 +203,8 @@ fn name(name: &LitStr, complaints: &mut Complaints) -> Option<LitStr> {
     None
 }
 
-fn skip_value(input: ParseStream<'_>) -> syn::Result<()> {
+/// Steps over the value of a key that is not read.
+pub(crate) fn skip_value(input: ParseStream<'_>) -> syn::Result<()> {
     if input.peek(Token![=]) {
         input.parse::<Token![=]>()?;
         input.parse::<Expr>()?;
@@ -195,23 +217,28 @@ fn skip_value(input: ParseStream<'_>) -> syn::Result<()> {
 }
 
 fn unknown(key: &str) -> String {
-    let other_word = OTHER_WORDS
+    let hint = nearest(key, &OTHER_WORDS, KEYS.into_iter());
+    let keys = KEYS.map(|key| format!("`{key}`")).join(", ");
+    format!("`#[asset]` has no key `{key}`: {hint}\nthe keys are {keys}")
+}
+
+/// The key that a person may have meant, as a question.
+pub(crate) fn nearest<'a>(key: &str, other_words: &[(&str, &str)], known: impl Iterator<Item = &'a str>) -> String {
+    let other_word = other_words
         .iter()
         .find(|(other, _)| *other == key)
         .map(|(_, ours)| (*ours).to_owned());
     let near = || {
-        KEYS.into_iter()
+        known
             .map(|known| (strsim::damerau_levenshtein(key, known), known))
             .filter(|(distance, known)| *distance <= 1 + known.len() / 3)
             .min()
             .map(|(_, known)| format!("`{known}`"))
     };
-    let hint = other_word
+    other_word
         .or_else(near)
         .map(|meant| format!("did you mean {meant}?"))
-        .unwrap_or_default();
-    let keys = KEYS.map(|key| format!("`{key}`")).join(", ");
-    format!("`#[asset]` has no key `{key}`: {hint}\nthe keys are {keys}")
+        .unwrap_or_default()
 }
 
 #[cfg(test)]

@@ -8,7 +8,7 @@ use quote::ToTokens;
 use syn::spanned::Spanned;
 use syn::{ReturnType, Signature, Type, parse_quote, parse_quote_spanned};
 
-use crate::argument::{borrows, types_within};
+use crate::argument::{borrows, types_within, within};
 use crate::complaints::Complaints;
 
 /// What the function gives back.
@@ -23,6 +23,11 @@ pub(crate) struct Returned {
 }
 
 impl Returned {
+    /// The type of the value of one item, where the function gives one for each of several.
+    pub(crate) fn of_items(&self) -> Option<&Type> {
+        within("Vec", &self.value).or_else(|| within("ItemOutcomes", &self.value))
+    }
+
     /// Reads the signature; what is wrong is added to `complaints`.
     pub(crate) fn read(signature: &Signature, complaints: &mut Complaints) -> Option<Self> {
         let ty = match &signature.output {

@@ -51,8 +51,21 @@ pub enum Argument {
     },
     /// Who the step is.
     Context,
-    /// An item of a step that fans out; only a function that is called for items takes one.
+    /// Something of a step that fans out; only the functions of one that does take it.
+    Item(ItemPart),
+}
+
+/// What an argument takes of a step that fans out.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum ItemPart {
+    /// The item.
     Item,
+    /// The items of a call for several.
+    Items,
+    /// What all items share.
+    Shared(TypeInfo),
+    /// How the items ended.
+    Outcomes,
 }
 
 /// Something that an argument of an asset's function may be.

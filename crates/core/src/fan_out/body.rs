@@ -160,6 +160,11 @@ pub trait Batching: Send + Sync + 'static {
 /// [`shared`](Self::shared) is asked for once.
 #[async_trait]
 pub trait FanOut: Send + Sync + 'static {
+    /// What does not fit together, told when the pipeline is built.
+    fn check(&self) -> Vec<Error> {
+        Vec::new()
+    }
+
     /// How to go about the items, unless somebody changes it while it runs.
     fn options(&self) -> FanOutOptions;
 

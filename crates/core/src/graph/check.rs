@@ -40,7 +40,7 @@ impl AssetGraph {
             };
             check_batch(&draft, complaints);
             check_io(&draft, registry, default_io, complaints);
-            check_items(&draft, &mut *complaints);
+            check_items(&draft, complaints);
             check_resources(&draft, resources, complaints);
             if let Some(first) = by_key.get(&draft.key) {
                 let (name, other) = (&draft.key, drafts[*first].asset.location);
@@ -223,20 +223,23 @@ fn check_io(draft: &Draft, registry: &Registry, default_io: Option<&str>, compla
     }
 }
 
-/// Only a function that is called for items can take one.
+/// Only the functions of an asset that fans out can take items, and those fit together.
 fn check_items(draft: &Draft, complaints: &mut Complaints) {
-    let fans_out = matches!(draft.asset.made, Some((Body::FanOut(_), _)));
-    let takes_item = draft
-        .asset
-        .arguments
-        .iter()
-        .any(|argument| matches!(argument, Argument::Item));
-    if takes_item && !fans_out {
+    let place = Some(draft.asset.location);
+    let about = format!("asset {}", draft.key);
+    if let Body::FanOut(fan_out) = &draft.body {
+        for error in fan_out.check() {
+            complaints.push(about_asset(error, &about), place);
+        }
+        return;
+    }
+    let takes_item = |argument: &Argument| matches!(argument, Argument::Item(_));
+    if draft.asset.arguments.iter().any(takes_item) {
         let complaint = Error::new(ErrorKind::Invalid, "its function takes an item, and it has none")
             .code("item_missing")
-            .about(format!("asset {}", draft.key))
+            .about(about)
             .fix("say where its items come from: scatter it, or take the value of an upstream instead");
-        complaints.push(complaint, Some(draft.asset.location));
+        complaints.push(complaint, place);
     }
 }
 

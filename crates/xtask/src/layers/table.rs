@@ -132,7 +132,11 @@ pub const TEST_ONLY: &[&str] = &["flowstone-core", "flowstone-testkit"];
 
 /// What the tests of one package may name besides, so that what it offers is tried on the real thing. Nothing of it is
 /// published with the package.
-pub(super) const TRIED_WITH: &[(&str, &[&str])] = &[("flowstone-testkit", &["flowstone-store"])];
+pub(super) const TRIED_WITH: &[(&str, &[&str])] = &[
+    ("flowstone-macros", &["flowstone-scatter"]),
+    ("flowstone-scatter", &["flowstone-macros"]),
+    ("flowstone-testkit", &["flowstone-store"]),
+];
 
 /// Who alone knows which heavy dependency. [`BENCH`] is exempt: it measures us against the bare crates.
 pub const OWNERSHIPS: &[Ownership] = &[

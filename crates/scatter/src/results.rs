@@ -1,0 +1,113 @@
+//! What the items gave, as the value of an asset: where a scatter has no function that gathers.
+//!
+//! A row for each item, in their order. It serializes as a plain sequence of rows, so that every IO manager that keeps
+//! lists or tables keeps it: JSON, or a Parquet file with a column for each field.
+
+use flowstone_core::asset::Outcome;
+use flowstone_core::fan_out::Outcomes;
+use flowstone_core::{AssetValue, Result};
+use serde::{Deserialize, Serialize};
+
+use crate::gather::{Gather, Gathered};
+
+/// What all items of a scatter gave: the value of a scatter that gathers nothing.
+///
+/// It is held in memory whole, as the value of any asset is. For what is larger, gather: by a function that writes as it
+/// reads, or by [`fold`](crate::Scatter::fold) or [`reduce`](crate::Scatter::reduce).
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+#[serde(transparent, bound(deserialize = "R: serde::de::DeserializeOwned"))]
+pub struct Results<R>(Vec<ResultRow<R>>);
+
+/// How one item ended: with one of a value, a reason to skip it, and an error.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+pub struct ResultRow<R> {
+    /// Its number, from 0.
+    pub index: u64,
+    /// Its key.
+    pub key: String,
+    /// What it gave.
+    pub value: Option<R>,
+    /// Why there was nothing to do.
+    pub skipped: Option<String>,
+    /// Why it failed.
+    pub error: Option<String>,
+}
+
+/// How many items ended in which way: the manifest of [`Results`].
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Serialize, Deserialize)]
+pub struct ResultCounts {
+    /// Gave a value.
+    pub succeeded: u64,
+    /// Found nothing to do.
+    pub skipped: u64,
+    /// Failed.
+    pub failed: u64,
+}
+
+impl<R> Results<R> {
+    /// A row for each item, in the order of the items.
+    pub fn rows(&self) -> &[ResultRow<R>] {
+        &self.0
+    }
+
+    /// The values alone.
+    pub fn values(&self) -> impl Iterator<Item = &R> {
+        self.0.iter().filter_map(|row| row.value.as_ref())
+    }
+
+    /// The values alone, moved out.
+    pub fn into_values(self) -> impl Iterator<Item = R> {
+        self.0.into_iter().filter_map(|row| row.value)
+    }
+
+    /// How many items ended in which way.
+    pub fn counts(&self) -> ResultCounts {
+        let mut counts = ResultCounts::default();
+        for row in &self.0 {
+            let count = match (&row.error, &row.skipped) {
+                (Some(_), _) => &mut counts.failed,
+                (None, Some(_)) => &mut counts.skipped,
+                (None, None) => &mut counts.succeeded,
+            };
+            *count += 1;
+        }
+        counts
+    }
+}
+
+impl<R> IntoIterator for Results<R> {
+    type Item = ResultRow<R>;
+    type IntoIter = std::vec::IntoIter<ResultRow<R>>;
+
+    fn into_iter(self) -> Self::IntoIter {
+        self.0.into_iter()
+    }
+}
+
+impl<R: AssetValue> Results<R> {
+    pub(crate) async fn gather(outcomes: Outcomes) -> Result<Self> {
+        let mut gather = Gather::new(outcomes);
+        let mut rows = Vec::new();
+        while let Some(gathered) = gather.next().await? {
+            rows.push(gathered.into());
+        }
+        Ok(Self(rows))
+    }
+}
+
+impl<R> From<Gathered<R>> for ResultRow<R> {
+    fn from(gathered: Gathered<R>) -> Self {
+        let (value, skipped, error) = match gathered.outcome {
+            Ok(Outcome::Value(value)) => (Some(value), None, None),
+            Ok(Outcome::Skipped(reason)) => (None, Some(reason), None),
+            Err(error) => (None, None, Some(error.to_string())),
+        };
+        Self {
+            index: gathered.index,
+            key: gathered.key,
+            value,
+            skipped,
+            error,
+        }
+    }
+}
