@@ -2,6 +2,7 @@
 
 mod codecs;
 mod csv_rows;
+mod items;
 mod keys;
 mod parquet_rows;
 mod selections;
@@ -32,6 +33,10 @@ pub const TARGETS: &[Target] = &[
     codecs::CODECS,
     csv_rows::CSV,
     parquet_rows::PARQUET,
+    items::JSON_LINES,
+    items::ROWS,
+    items::PARQUET_ROWS,
+    items::CURSORS,
 ];
 
 /// Texts as inputs.

@@ -321,13 +321,19 @@ struct Field<'a> {
 
 impl State {
     fn new(content: Content, mut parser: Reader, at: At) -> Self {
+        let mut values = vec![0; 1 << 10];
+        let mut ends = vec![0; 32];
+        if content.mark().offset > 0 {
+            // Only at the start of a file is a byte order mark one; a parser takes its first bytes for the start.
+            let _ = parser.read_record(b"\n", &mut values, &mut ends);
+        }
         parser.set_line(at.line);
         Self {
             content,
             parser,
             at,
-            values: vec![0; 1 << 10],
-            ends: vec![0; 32],
+            values,
+            ends,
             ends_len: 0,
         }
     }

@@ -6,6 +6,7 @@
 mod object;
 mod zone;
 
+use std::panic::AssertUnwindSafe;
 use std::path::PathBuf;
 use std::sync::Arc;
 
@@ -19,7 +20,7 @@ use async_trait::async_trait;
 use bytes::Bytes;
 use flowstone_core::reader::{Cursor, Item, ItemReader, ItemSource, Page};
 use flowstone_core::{Error, ErrorKind, Result};
-use futures::StreamExt;
+use futures::{FutureExt, TryStreamExt};
 use object_store::local::LocalFileSystem;
 use object_store::path::Path;
 use object_store::{ObjectStore, ObjectStoreExt};
@@ -149,8 +150,8 @@ impl ItemSource for Parquet {
             path,
             bytes: found.size,
         };
-        let footer = ArrowReaderMetadata::load_async(&mut object, ArrowReaderOptions::new()).await;
-        let footer = footer.map_err(|error| sort(error, &self.place))?;
+        let footer = ArrowReaderMetadata::load_async(&mut object, ArrowReaderOptions::new());
+        let footer = guarded(&self.place, footer).await?;
         let file = File::new(self, object, footer)?;
         Ok(Box::new(ParquetReader { file, state: None }))
     }
@@ -319,8 +320,8 @@ impl ItemReader for ParquetReader {
                 state.row += 1;
                 continue;
             }
-            let batch = state.stream.next().await.transpose();
-            let Some(batch) = batch.map_err(|error| sort(error, &file.place))? else {
+            let batch = guarded(&file.place, state.stream.try_next()).await?;
+            let Some(batch) = batch else {
                 return Err(
                     corrupt("parquet_corrupt", &file.place, "it has fewer rows than its footer says")
                         .fix("write the file again"),
@@ -393,6 +394,23 @@ fn unwritable(error: ArrowError) -> Error {
         .caused_by(error)
 }
 
+/// Decodes; a panic of the decoder, which some damaged files cause, is an error like any other.
+async fn guarded<T>(place: &Place, decoding: impl Future<Output = Result<T, ParquetError>>) -> Result<T> {
+    match AssertUnwindSafe(decoding).catch_unwind().await {
+        Ok(decoded) => decoded.map_err(|error| sort(error, place)),
+        Err(_) => Err(damaged(place)),
+    }
+}
+
+fn damaged(place: &Place) -> Error {
+    corrupt(
+        "parquet_corrupt",
+        place,
+        "it is no Parquet file, or was cut off or damaged",
+    )
+    .fix("write or copy the file again")
+}
+
 fn sort(error: ParquetError, place: &Place) -> Error {
     match error {
         ParquetError::External(source) => match source.downcast::<object_store::Error>() {
@@ -402,12 +420,6 @@ fn sort(error: ParquetError, place: &Place) -> Error {
                 .about(place)
                 .caused_by(source),
         },
-        error => corrupt(
-            "parquet_corrupt",
-            place,
-            "it is no Parquet file, or was cut off or damaged",
-        )
-        .fix("write or copy the file again")
-        .caused_by(error),
+        error => damaged(place).caused_by(error),
     }
 }

@@ -48,6 +48,17 @@ async fn quotes_line_ends_and_byte_order_marks_are_understood() {
 }
 
 #[tokio::test]
+async fn a_byte_order_mark_within_a_file_is_text_wherever_reading_goes_on() {
+    let folder = Folder::with("a.csv", "a\n\u{feff}1\n\u{feff}2\n");
+    let source = Csv::file(folder.path("a.csv"));
+    let cursor = source.open().await.unwrap().read(None, 1).await.unwrap().next;
+
+    let rest = source.open().await.unwrap().read(cursor.as_ref(), 1).await.unwrap();
+
+    assert_eq!(texts(&rest.items), ["{\"a\":\"\u{feff}2\"}"]);
+}
+
+#[tokio::test]
 async fn quotes_can_be_others_or_none() {
     let others = read("a.csv", "a,b\n'x,''y',\"z\n", |csv| csv.quote(b'\''))
         .await

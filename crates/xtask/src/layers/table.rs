@@ -117,6 +117,7 @@ pub const LAYERS: &[Layer] = &[
             "flowstone",
             "flowstone-core",
             "flowstone-io-parquet",
+            "flowstone-readers",
             "flowstone-testkit",
         ],
     },
