@@ -356,6 +356,7 @@ impl LiveRun {
         let mut core = self.core();
         core.running.remove(&chunk);
         core.leases.remove(&chunk);
+        self.reopen(&mut core);
         self.apply(&mut core, event, permit);
         if core.stage == Stage::Draining {
             // The actor looks whether anything is left.
@@ -442,6 +443,15 @@ impl LiveRun {
         shut.extend(&closed);
         core.machine.close(shut);
         closed
+    }
+
+    /// Looks anew which lanes are closed.
+    fn reopen(&self, core: &mut Core) {
+        if self.slots.is_empty() {
+            core.machine.close(self.led_enough(core));
+        } else {
+            self.close_lanes(core, &mut self.shared.pools.lock());
+        }
     }
 
     /// The lanes of which no more steps may fan out for now.
@@ -583,13 +593,10 @@ impl LiveRun {
             self.want_no_slots();
             return 0;
         }
+        self.reopen(&mut core);
         if !self.slots.is_empty() {
             let mut table = self.shared.pools.lock();
-            self.close_lanes(&mut core, &mut table);
             table.pass(|(run, lane)| run == self.run && !core.machine.has_ready(lane));
-        } else {
-            let closed = self.led_enough(&core);
-            core.machine.close(closed);
         }
         let for_items = self.wanted_for_items(&core, room);
         (for_items + core.machine.wants(self.in_flight_max)).min(room)

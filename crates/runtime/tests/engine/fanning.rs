@@ -13,6 +13,7 @@ use flowstone_core::fan_out::{
     RateLimit,
 };
 use flowstone_core::memory::MemoryStore;
+use flowstone_core::partition::Daily;
 use flowstone_core::plan::RunRequest;
 use flowstone_core::reader::{Cursor, Item, ItemReader, Page};
 use flowstone_core::run::RunState;
@@ -209,6 +210,17 @@ async fn one_worker_is_enough() {
     let report = engine.run(sum_of_all()).await.unwrap();
 
     assert_eq!(report.state, RunState::Succeeded);
+}
+
+#[tokio::test]
+async fn more_partitions_fan_out_than_there_are_workers() {
+    let asset = Numbers::plain(10).asset();
+    let asset = asset.partitions(Daily::from("2013-01-01").until("2013-01-31"));
+    let engine = engine([asset]).await;
+
+    let report = within(engine.run(sum_of_all())).await.unwrap();
+
+    assert_eq!((report.state, report.counts.succeeded), (RunState::Succeeded, 30));
 }
 
 #[tokio::test]
