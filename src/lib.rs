@@ -26,6 +26,46 @@
 //! # }
 //! ```
 //!
+//! An asset may become many items, found when it runs, and is made of what they gave:
+//!
+//! ```
+//! use std::sync::Arc;
+//!
+//! use flowstone::prelude::*;
+//!
+//! #[asset]
+//! async fn numbers() -> Vec<i64> {
+//!     vec![1, 2, 3]
+//! }
+//!
+//! async fn each_of(numbers: Arc<Vec<i64>>) -> Vec<i64> {
+//!     numbers.to_vec()
+//! }
+//!
+//! async fn total(mut squares: Gather<i64>) -> Result<i64> {
+//!     let mut total = 0;
+//!     while let Some(square) = squares.next_value().await? {
+//!         total += square;
+//!     }
+//!     Ok(total)
+//! }
+//!
+//! #[asset(scatter(items = each_of(numbers), gather = total() -> i64, max_concurrent = 8))]
+//! async fn squares(number: Item<i64>) -> i64 {
+//!     *number * *number
+//! }
+//!
+//! # #[tokio::main(flavor = "current_thread")]
+//! # async fn main() -> Result<()> {
+//! let pipeline = Pipeline::builder("squares").assets(assets![numbers, squares]).build()?;
+//!
+//! let total: i64 = flowstone::run(&pipeline, "squares").await?;
+//!
+//! assert_eq!(total, 14);
+//! # Ok(())
+//! # }
+//! ```
+//!
 //! This crate re-exports the others: one feature, one crate. [`run`] makes an asset in memory inside any program or test;
 //! `cli::main` gives your own binary every verb, with a durable ledger in `.flowstone/`.
 

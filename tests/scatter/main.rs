@@ -1,0 +1,9 @@
+//! Scatters in the real engine on the durable store.
+
+#![cfg(all(feature = "cli", feature = "macros", feature = "scatter"))]
+
+mod batches;
+mod items;
+mod restarts;
+mod support;
+mod values;

@@ -1,0 +1,96 @@
+//! What a scatter makes, as it is stored and read again.
+
+use std::sync::Arc;
+
+use flowstone::fan_out::BarrierState;
+use flowstone::prelude::*;
+use flowstone::scatter::ResultCounts;
+use serde::{Deserialize, Serialize};
+
+use crate::support::{World, all, numbers};
+
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+struct Square {
+    number: u64,
+    square: f64,
+}
+
+async fn squared(number: Item<u64>) -> Result<Outcome<Square>> {
+    match *number {
+        5 => Err(Error::permanent("five is refused")),
+        6 => Ok(Outcome::skip("six is nothing")),
+        number => Ok(Outcome::Value(Square {
+            number,
+            square: (number * number) as f64,
+        })),
+    }
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn outcomes_are_rows_of_any_io_manager() -> Result<()> {
+    for io in ["json", "parquet"] {
+        let asset = Scatter::items("numbers", all)
+            .each((), squared)
+            .tolerate_count(1)
+            .asset("squares")
+            .io(io);
+        let count = Asset::new("count")
+            .upstream("squares")
+            .run(|squares: Arc<Results<Square>>| async move { squares.counts().succeeded });
+        let world = World::new([numbers(1_500), asset, count]).await?;
+
+        let report = world.run().await?;
+
+        assert!(report.failures.is_empty(), "{io}: {report:?}");
+        assert_eq!(world.state(&report).await?, BarrierState::Partial);
+        let squares: Results<Square> = world.engine.load("squares", "").await?;
+        let counts = ResultCounts {
+            succeeded: 1_498,
+            skipped: 1,
+            failed: 1,
+        };
+        assert_eq!(squares.counts(), counts, "{io}");
+        assert_eq!(squares.rows()[5].error.as_deref(), Some("five is refused"));
+        assert!(squares.rows()[6].skipped.is_some());
+        let seven = Square {
+            number: 7,
+            square: 49.0,
+        };
+        assert_eq!(squares.rows()[7].value, Some(seven));
+        assert_eq!(world.engine.load::<u64>("count", "").await?, 1_498);
+    }
+    Ok(())
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn values_of_items_may_be_larger_than_what_lies_in_the_ledger() -> Result<()> {
+    let asset = Scatter::items("numbers", all)
+        .each((), |number: Item<u64>| async move { number.to_string().repeat(50_000) })
+        .gather((), |mut gather: Gather<String>| async move {
+            let mut longest = String::new();
+            while let Some(text) = gather.next_value().await? {
+                longest = longest.max(text);
+            }
+            Ok::<_, Error>(longest)
+        })
+        .asset("greatest");
+    let world = World::new([numbers(10), asset]).await?;
+
+    assert_eq!(world.make::<String>("greatest").await?, "9".repeat(50_000));
+    Ok(())
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_value_that_is_no_json_fails_its_item() -> Result<()> {
+    let asset = Scatter::items("numbers", all)
+        .each((), |number: Item<u64>| async move { 1.0 / *number as f64 })
+        .tolerate_count(1)
+        .asset("inverse");
+    let world = World::new([numbers(3), asset]).await?;
+
+    let inverse: Results<f64> = world.make("inverse").await?;
+
+    assert_eq!((inverse.counts().succeeded, inverse.counts().failed), (2, 1));
+    assert!(inverse.rows()[0].error.is_some());
+    Ok(())
+}
