@@ -11,6 +11,7 @@ pub(crate) mod dynamic;
 pub(crate) mod hello;
 mod january;
 mod lookup;
+pub(crate) mod scatter;
 pub(crate) mod sets;
 pub(crate) mod shapes;
 mod step_memory_chain;
@@ -59,6 +60,12 @@ pub(crate) const FIGURES: &[Figure] = &[
     sets::PLAN,
     sets::STATUS,
     sets::MEMORY,
+    scatter::TIME,
+    scatter::MEMORY,
+    scatter::BYTES,
+    scatter::IN_MEMORY,
+    scatter::RESUME,
+    scatter::RERUN,
     lookup::FIGURE,
     dynamic::FIGURE,
     shapes::CHAIN,

@@ -40,6 +40,13 @@ const GOALS: &[(&str, Bound, Option<Bound>)] = &[
     ("plan_10m_ms", Below(100.0), Some(Below(10.0))),
     ("status_10m_ms", Below(100.0), Some(Below(10.0))),
     ("sets_10m_rss_mb", Below(200.0), None),
+    ("scatter_1m_s", Below(20.0), Some(Below(4.0))),
+    ("scatter_1m_rss_mb", Below(200.0), Some(Below(64.0))),
+    ("scatter_bytes_per_item", Below(50.0), None),
+    ("scatter_memory_s", Below(1.0), None),
+    ("scatter_resume_s", Below(0.2), Some(Below(0.02))),
+    // What may be in flight: two claims of 1,000, and what had ended and was not on disk.
+    ("scatter_rerun_items", Below(4_000.0), None),
     ("key_lookup_us", Below(10.0), None),
     ("dynamic_1m_load_ms", Below(1000.0), None),
     // Linear time has no number; these keep a graph of 100,000 assets below a second.

@@ -48,9 +48,10 @@ type Child = fn() -> ExitCode;
 
 fn main() -> ExitCode {
     let first = std::env::args_os().nth(1);
-    let children: [(&str, Child); 4] = [
+    let children: [(&str, Child); 5] = [
         (figures::dynamic::CHILD_ARGUMENT, figures::dynamic::child),
         (figures::hello::CHILD_ARGUMENT, figures::hello::child),
+        (figures::scatter::CHILD_ARGUMENT, figures::scatter::child),
         (figures::sets::CHILD_ARGUMENT, figures::sets::child),
         (figures::shapes::CHILD_ARGUMENT, figures::shapes::child),
     ];
