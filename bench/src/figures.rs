@@ -66,6 +66,7 @@ pub(crate) const FIGURES: &[Figure] = &[
     scatter::IN_MEMORY,
     scatter::RESUME,
     scatter::RERUN,
+    scatter::KILLS,
     lookup::FIGURE,
     dynamic::FIGURE,
     shapes::CHAIN,

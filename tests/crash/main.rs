@@ -10,5 +10,6 @@ mod flights;
 mod ledger;
 mod media;
 mod process;
+mod scatter;
 mod signals;
 mod soak;

@@ -1,11 +1,13 @@
-//! `scatter_1m_s`, `scatter_1m_rss_mb`, `scatter_bytes_per_item`, `scatter_memory_s`, `scatter_resume_s` and
-//! `scatter_rerun_items`: what a million items behind one durable barrier cost, and what a crash costs.
+//! `scatter_1m_s`, `scatter_1m_rss_mb`, `scatter_bytes_per_item`, `scatter_memory_s`, `scatter_resume_s`,
+//! `scatter_rerun_items` and `scatter_kills_exact`: what a million items behind one durable barrier cost, and what a crash
+//! costs.
 //!
 //! The items are the lines of a JSON lines file, the function of an item does nothing but give its number back, the
 //! gathering sums them up. The ledger is SQLite with fsync on every commit. Each round is a process of its own, this
 //! program again, which tells how long the run took from its request to its answer and the most memory that it ever held.
 //!
-//! For the crash 100,000 items note their numbers in a file while they run. The process is killed when half of them did; the
+//! The million-item run is killed at twenty random moments, each in a state of its own, and gone on with; the sum must be
+//! exact each time. To measure a crash, 100,000 items note their numbers in a file while they run. The process is killed when half of them did; the
 //! next one on the same state notes when it began and when it ran the first item that had not run before.
 
 use std::fs::{File, OpenOptions};
@@ -17,8 +19,11 @@ use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Arc, OnceLock};
 use std::time::{Duration, Instant};
 
+use flowstone_core::io::IoEnv;
 use flowstone_core::pipeline::Pipeline;
+use flowstone_core::plan::RunRequest;
 use flowstone_core::{Error, ErrorKind, Result};
+use flowstone_io_object::Object;
 use flowstone_readers::{Jsonl, items_from};
 use flowstone_runtime::{Engine, EngineOptions};
 use flowstone_scatter::{Gathered, Item, Scatter};
@@ -31,6 +36,7 @@ const ITEMS: u64 = 1_000_000;
 const MEMORY_ITEMS: u64 = 100_000;
 const CRASH_ITEMS: u64 = 100_000;
 const ROUNDS: usize = 3;
+const KILLS_LEN: usize = 20;
 /// How long anything here may take at most.
 const PATIENCE: Duration = Duration::from_secs(300);
 
@@ -74,9 +80,16 @@ pub(crate) const RESUME: Figure = Figure {
 
 pub(crate) const RERUN: Figure = Figure {
     name: "scatter_rerun_items",
-    unit: "items",
-    what: "items that ran twice because of it",
-    measure: |setup| of_crash(setup, |crash| crash.rerun),
+    unit: "of in flight",
+    what: "items that ran twice because of it, over those in flight when it was killed",
+    measure: |setup| of_crash(setup, |crash| crash.rerun / crash.in_flight.max(1.0)),
+};
+
+pub(crate) const KILLS: Figure = Figure {
+    name: "scatter_kills_exact",
+    unit: "of 20",
+    what: "`kill -9` at 20 random moments of the million-item run: sums that are exact",
+    measure: kills,
 };
 
 /// What one process told of a million items.
@@ -173,30 +186,80 @@ fn in_memory(_: &Setup) -> Result<Measured> {
     })
 }
 
+/// Kills the million-item run at random moments, lets the next process go on, and counts the exact sums.
+fn kills(setup: &Setup) -> Result<Measured> {
+    let folder = setup.new_folder()?;
+    let lines = folder.path().join("items.jsonl");
+    write_lines(&lines, ITEMS)?;
+    let run = |state: &Path| {
+        let mut command = Command::new(std::env::current_exe()?);
+        command.args([
+            CHILD_ARGUMENT.as_ref(),
+            "sum".as_ref(),
+            lines.as_os_str(),
+            state.as_os_str(),
+        ]);
+        command.stdout(Stdio::null()).stderr(Stdio::piped()).spawn()
+    };
+    let sum_of = |child: std::process::Child| -> Result<Option<u64>> {
+        let output = child.wait_with_output()?;
+        Ok(String::from_utf8_lossy(&output.stderr).trim().parse().ok())
+    };
+    let expected = Some(ITEMS * (ITEMS - 1) / 2);
+    let started = Instant::now();
+    if sum_of(run(&folder.path().join("whole"))?)? != expected {
+        return Err(Error::new(ErrorKind::Internal, "the sum is wrong without any kill"));
+    }
+    let (whole, mut exact, mut killed) = (started.elapsed(), 0, 0);
+    for round in 0..KILLS_LEN {
+        let state = folder.path().join(round.to_string());
+        let mut child = run(&state)?;
+        // Any moment will do; the clock's last digits are random enough.
+        let share = f64::from(
+            std::time::SystemTime::now()
+                .duration_since(std::time::UNIX_EPOCH)?
+                .subsec_nanos(),
+        ) / 1e9;
+        std::thread::park_timeout(whole.mul_f64(share));
+        killed += u32::from(child.try_wait()?.is_none());
+        child.kill()?;
+        child.wait()?;
+        exact += u32::from(sum_of(run(&state)?)? == expected);
+        std::fs::remove_dir_all(&state)?;
+    }
+    Ok(Measured {
+        value: Some(f64::from(exact)),
+        rounds: KILLS_LEN,
+        doubt: None,
+        note: format!("{killed} of the processes had not ended by then"),
+    })
+}
+
 /// What a crash cost.
 struct Crash {
     resume_s: f64,
     rerun: f64,
+    in_flight: f64,
 }
 
 fn of_crash(setup: &Setup, value: fn(&Crash) -> f64) -> Result<Measured> {
-    let (mut values, mut claimed) = (Vec::new(), 0);
+    let (mut values, mut rerun, mut in_flight) = (Vec::new(), 0_f64, 0_f64);
     for _ in 0..ROUNDS {
         let folder = setup.new_folder()?;
-        let (crash, in_flight) = crash(folder.path())?;
+        let crash = crash(folder.path())?;
         values.push(value(&crash));
-        claimed = claimed.max(in_flight);
+        (rerun, in_flight) = (rerun.max(crash.rerun), in_flight.max(crash.in_flight));
     }
     Ok(Measured {
         value: Some(rounds::median(values)),
         rounds: ROUNDS,
         doubt: None,
-        note: format!("at most {claimed} were in flight when the process was killed"),
+        note: format!("at most {rerun} ran twice, {in_flight} were in flight"),
     })
 }
 
-/// Kills a process amid its items, and lets the next one go on. Gives how many items were in flight, too.
-fn crash(folder: &Path) -> Result<(Crash, usize)> {
+/// Kills a process amid its items, and lets the next one go on.
+fn crash(folder: &Path) -> Result<Crash> {
     let noted = folder.join("noted");
     File::create(&noted)?.set_len(CRASH_ITEMS)?;
     let spawn = || {
@@ -215,7 +278,7 @@ fn crash(folder: &Path) -> Result<(Crash, usize)> {
                 "the process ended before it was killed",
             ));
         }
-        std::thread::sleep(Duration::from_millis(1));
+        std::thread::park_timeout(Duration::from_millis(1));
     }
     first.kill()?;
     first.wait()?;
@@ -234,11 +297,11 @@ fn crash(folder: &Path) -> Result<(Crash, usize)> {
         .iter()
         .zip(&before)
         .filter(|(after, before)| **before > 0 && after > before);
-    let crash = Crash {
+    Ok(Crash {
         resume_s,
         rerun: rerun.count() as f64,
-    };
-    Ok((crash, in_flight))
+        in_flight: in_flight as f64,
+    })
 }
 
 /// How often each item ran.
@@ -283,6 +346,7 @@ pub(crate) fn child() -> ExitCode {
         .as_deref()
     {
         Some(["million", lines, state]) => engine::block_on(run_million(Path::new(lines), Path::new(state))),
+        Some(["sum", lines, state]) => return sum_up(Path::new(lines), Path::new(state)),
         Some(["crash", folder]) => engine::block_on(run_crash(started, Path::new(folder))),
         _ => Err(Error::new(ErrorKind::Invalid, "the child does not know what to be")),
     };
@@ -311,11 +375,49 @@ async fn run_million(lines: &Path, state: &Path) -> Result<Vec<f64>> {
     ])
 }
 
+/// Runs the million items, or what is left of them, and tells their sum.
+fn sum_up(lines: &Path, state: &Path) -> ExitCode {
+    let sum = engine::block_on(async {
+        let options = EngineOptions {
+            io: IoEnv {
+                data_dir: Some(state.join("data")),
+            },
+            default_io: Arc::new(Object::embedded()),
+            ..EngineOptions::default()
+        };
+        let store = Arc::new(SqliteStore::open(state).await?);
+        let engine = Engine::start(million(lines)?, store, options).await?;
+        go_on(&engine).await?;
+        let sum: u64 = engine.load("sum", "").await?;
+        engine.shutdown().await?;
+        Ok(sum)
+    });
+    match sum.and_then(|sum| Ok(writeln!(std::io::stderr(), "{sum}")?)) {
+        Ok(()) => ExitCode::SUCCESS,
+        Err(_) => ExitCode::FAILURE,
+    }
+}
+
+/// Goes on with the run that was left open, or begins one.
+async fn go_on(engine: &Engine) -> Result<()> {
+    let run = match engine.recovered().first() {
+        Some(run) => run.clone(),
+        None => {
+            let assets = engine::all_assets(engine.pipeline());
+            let request = RunRequest {
+                assets,
+                ..RunRequest::default()
+            };
+            engine.submit(request).await?
+        }
+    };
+    run.wait().await.map(drop)
+}
+
 /// Runs the items of the crash, or what is left of them, and tells after how long the first ran that had not.
 async fn run_crash(started: Instant, folder: &Path) -> Result<Vec<f64>> {
     let noted = folder.join("noted");
     let runs = ran(&noted)?;
-    let is_first = !runs.iter().any(|runs| *runs > 0);
     let file = Arc::new(OpenOptions::new().write(true).open(&noted)?);
     let (runs, first_new_ns) = (Arc::new(runs), Arc::new(AtomicU64::new(0)));
     let noting = (Arc::clone(&runs), Arc::clone(&first_new_ns));
@@ -325,11 +427,7 @@ async fn run_crash(started: Instant, folder: &Path) -> Result<Vec<f64>> {
             let before = noting.0[number as usize];
             if before == 0 && noting.1.load(Ordering::Relaxed) == 0 {
                 let elapsed = started.elapsed().as_nanos() as u64;
-                drop(
-                    noting
-                        .1
-                        .compare_exchange(0, elapsed, Ordering::Relaxed, Ordering::Relaxed),
-                );
+                noting.1.fetch_max(elapsed, Ordering::Relaxed);
             }
             let written = file.write_at(&[before + 1], number);
             async move { written.map(|_| number) }
@@ -337,22 +435,12 @@ async fn run_crash(started: Instant, folder: &Path) -> Result<Vec<f64>> {
         .fold(0, sum);
     let pipeline = Pipeline::builder("scatter").assets([scatter.asset("sum")]).build()?;
     let store = Arc::new(SqliteStore::open(folder).await?);
-    let engine = Engine::start(pipeline.clone(), store, EngineOptions::default()).await?;
-    let report = if is_first {
-        let request = flowstone_core::plan::RunRequest {
-            assets: engine::all_assets(&pipeline),
-            ..Default::default()
-        };
-        engine.run(request).await?
-    } else {
-        let recovered = engine.recovered().first();
-        let run = recovered.ok_or_else(|| Error::new(ErrorKind::Internal, "no run was left open"))?;
-        run.wait().await?
-    };
+    let engine = Engine::start(pipeline, store, EngineOptions::default()).await?;
+    go_on(&engine).await?;
     let sum: u64 = engine.load("sum", "").await?;
     engine.shutdown().await?;
     if sum != CRASH_ITEMS * (CRASH_ITEMS - 1) / 2 {
-        return Err(Error::new(ErrorKind::Internal, format!("the sum is {sum}: {report:?}")));
+        return Err(Error::new(ErrorKind::Internal, format!("the sum is {sum}")));
     }
     Ok(vec![first_new_ns.load(Ordering::Relaxed) as f64 / 1e9])
 }
