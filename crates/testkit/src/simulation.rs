@@ -12,6 +12,7 @@ mod check;
 mod crash;
 mod disk;
 mod driver;
+mod fan_out;
 mod fault;
 mod late;
 mod model;
@@ -30,6 +31,7 @@ use std::fmt;
 use std::ops::Range;
 
 pub use broken::Promise;
+pub use fan_out::{FanOutBug, FanOutSimulation};
 pub use planted::Planted;
 pub use world::{InMemory, StorePlace};
 

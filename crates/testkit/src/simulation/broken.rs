@@ -1,7 +1,7 @@
 //! A promise that did not hold, and how a simulation stops at it.
 
 use std::fmt;
-use std::panic::resume_unwind;
+use std::panic::{AssertUnwindSafe, catch_unwind, resume_unwind};
 
 /// What the engine promises, as far as a simulation can see it. `docs/semantics.md` says it in full.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
@@ -29,12 +29,24 @@ pub enum Promise {
     P12,
     /// A cancelled run starts and publishes nothing more.
     P13,
+    /// A barrier never fires early.
+    P15,
+    /// A barrier never fires twice.
+    P16,
+    /// A barrier fires in the end.
+    P17,
     /// Counts are exact.
     P18,
+    /// Failures are tolerated exactly, in whatever order they come.
+    P19,
     /// A redrive runs what did not come to a good end, and nothing else.
     P20,
     /// Slots in use never exceed the limit, and never outlive their holder.
     P24,
+    /// The items of a source are neither lost nor doubled.
+    Items,
+    /// No more calls run at once, and none start more often, than may.
+    Limits,
     /// A paused run starts nothing.
     Pause,
     /// What rests on something that has changed is known to be stale.
@@ -48,6 +60,8 @@ pub enum Promise {
 impl fmt::Display for Promise {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
+            Self::Items => f.write_str("items are exact"),
+            Self::Limits => f.write_str("limits hold"),
             Self::Pause => f.write_str("a pause holds"),
             Self::Stale => f.write_str("stale is known"),
             Self::Rest => f.write_str("comes to rest"),
@@ -67,6 +81,21 @@ pub(super) struct Broken {
 /// Stops the simulation of this seed.
 pub(super) fn broken(promise: Promise, what: String) -> ! {
     resume_unwind(Box::new(Broken { promise, what }))
+}
+
+/// Plays something; what does not hold in it, and a panic, are told.
+pub(super) fn caught<T>(play: impl FnOnce() -> T) -> Result<T, Broken> {
+    catch_unwind(AssertUnwindSafe(play)).map_err(|panic| match panic.downcast::<Broken>() {
+        Ok(broken) => *broken,
+        Err(panic) => {
+            let text = panic.downcast_ref::<String>().map(String::as_str);
+            let text = text.or(panic.downcast_ref::<&str>().copied());
+            Broken {
+                promise: Promise::Sound,
+                what: format!("a panic: {}", text.unwrap_or("without text")),
+            }
+        }
+    })
 }
 
 /// What `result` gives; an error stops the simulation.

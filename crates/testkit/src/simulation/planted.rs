@@ -114,9 +114,7 @@ impl Planted {
     ];
 
     /// Bugs that wait for the feature that they would be in: the bug and the feature.
-    pub const WAITING: [(&'static str, &'static str); 4] = [
-        ("a barrier fires between two pages", "scatter and its barrier"),
-        ("cursor and items are committed apart", "item readers in the engine"),
+    pub const WAITING: [(&'static str, &'static str); 2] = [
         ("a merge reads the value of a branch that was not taken", "routing"),
         ("two signals resolve one wait", "waits and signals"),
     ];

@@ -9,7 +9,7 @@ use flowstone_core::store::{Record, RunRow};
 use flowstone_core::{AssetKey, Incarnation, RunId};
 use uuid::Uuid;
 
-use super::broken::{Broken, broken, hold, must};
+use super::broken::{Broken, broken, caught, hold, must};
 use super::case::Case;
 use super::driver::{Driver, Legacy};
 use super::fault::Script;
@@ -51,18 +51,7 @@ impl Seed {
 
     /// Plays it; what happens is added to `trace` if there is one.
     pub(super) fn play(self, trace: &mut Option<String>) -> Result<Tally, Broken> {
-        let played = catch_unwind(AssertUnwindSafe(|| self.play_runs(trace)));
-        played.map_err(|panic| match panic.downcast::<Broken>() {
-            Ok(broken) => *broken,
-            Err(panic) => {
-                let text = panic.downcast_ref::<String>().map(String::as_str);
-                let text = text.or(panic.downcast_ref::<&str>().copied());
-                Broken {
-                    promise: Promise::Sound,
-                    what: format!("a panic: {}", text.unwrap_or("without text")),
-                }
-            }
-        })
+        caught(|| self.play_runs(trace))
     }
 
     fn play_runs(self, trace: &mut Option<String>) -> Tally {

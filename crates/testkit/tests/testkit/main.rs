@@ -4,4 +4,5 @@ mod conformance;
 mod lab;
 mod reference;
 mod simulation;
+mod simulation_of_items;
 mod support;

@@ -41,13 +41,16 @@ pub(crate) fn on_sqlite() -> Simulation {
 
 /// Most seeds in memory, the others on SQLite.
 pub(crate) fn mixed() -> Simulation {
-    Simulation::over(|seed| {
-        if seed % SQLITE_EVERY == SQLITE_EVERY - 1 {
-            Box::new(OnSqlite::new())
-        } else {
-            Box::new(InMemory::default())
-        }
-    })
+    Simulation::over(mixed_place)
+}
+
+/// The place of one seed of a mixture.
+pub(crate) fn mixed_place(seed: u64) -> Box<dyn StorePlace> {
+    if seed % SQLITE_EVERY == SQLITE_EVERY - 1 {
+        Box::new(OnSqlite::new())
+    } else {
+        Box::new(InMemory::default())
+    }
 }
 
 /// How many seeds to play; the environment may ask for more.
