@@ -18,7 +18,7 @@ async fn told(gather: Gather<u64>) -> Result<Vec<String>> {
         .into_iter()
         .map(|Gathered { index, key, outcome }| match outcome {
             Ok(Outcome::Value(value)) => format!("{index} {key} {value}"),
-            Ok(Outcome::Skipped(_)) => format!("{index} {key} skipped"),
+            Ok(Outcome::Skipped(reason)) => format!("{index} {key} {reason}"),
             Err(error) => format!("{index} {key} {error}"),
         });
     Ok(told.collect())
@@ -81,7 +81,7 @@ async fn what_failed_is_gathered_where_it_may_and_nothing_is_where_it_may_not() 
     let partial = world.run().await?;
     assert_eq!(world.state(&partial).await?, BarrierState::Partial);
     let told: Vec<String> = world.engine.load("told", "").await?;
-    assert_eq!(told, ["0 0 0", "1 1 one is refused", "2 2 skipped", "3 3 30"]);
+    assert_eq!(told, ["0 0 0", "1 1 one is refused", "2 2 two is nothing", "3 3 30"]);
     assert_eq!(notes.take(), ["gathered"]);
 
     let world = World::new([numbers(4), asset(0)]).await?;

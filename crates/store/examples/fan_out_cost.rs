@@ -52,7 +52,7 @@ async fn main() -> Result<()> {
     for page in &pages {
         let segments = store.segments(base.fan_out, page.first).await?;
         assert_eq!(
-            SegmentBody::read(&segments[0].succeeded, &segments[0].body)?.len() as u64,
+            SegmentBody::read(&segments[0].succeeded, &segments[0].skipped, &segments[0].body)?.len() as u64,
             page.len
         );
     }

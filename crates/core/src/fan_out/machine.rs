@@ -42,8 +42,8 @@ pub struct SessionId(pub u64);
 pub enum ItemEnd {
     /// It gave a value, encoded.
     Succeeded(Bytes),
-    /// It found nothing to do.
-    Skipped,
+    /// It found nothing to do, with the reason.
+    Skipped(String),
     /// It failed.
     Failed(ErrorRecord),
     /// It gave up because it was asked to, or has not started.

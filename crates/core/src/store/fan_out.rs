@@ -100,7 +100,7 @@ pub struct Segment {
     pub succeeded: PartitionSet,
     /// The items that found nothing to do.
     pub skipped: PartitionSet,
-    /// The values, in the order of the items; opaque to the store.
+    /// The values, in the order of the items, and why items were skipped; opaque to the store.
     pub body: Bytes,
 }
 

@@ -3,7 +3,7 @@
 use std::collections::{BTreeMap, VecDeque};
 use std::sync::Arc;
 
-use flowstone_core::fan_out::{BarrierCounts, ItemOutcome, ItemPage, ItemResult, Outcomes, RawOutcome, SegmentBody};
+use flowstone_core::fan_out::{BarrierCounts, ItemOutcome, ItemPage, Outcomes, RawOutcome, SegmentBody};
 use flowstone_core::store::{PageRow, Store};
 use flowstone_core::{Error, ErrorKind, FanOutId, Result};
 use futures::StreamExt;
@@ -56,11 +56,8 @@ impl Reading {
             ended.insert(failure.item, ItemOutcome::Failed(failure.error));
         }
         for segment in self.store.segments(fan_out, first).await? {
-            for (item, value) in SegmentBody::read(&segment.succeeded, &segment.body)? {
-                ended.insert(item, ItemOutcome::Ended(ItemResult::Value(value)));
-            }
-            for item in segment.skipped.iter() {
-                ended.insert(item, ItemOutcome::Ended(ItemResult::Skipped(String::new())));
+            for (item, result) in SegmentBody::read(&segment.succeeded, &segment.skipped, &segment.body)? {
+                ended.insert(item, ItemOutcome::Ended(result));
             }
         }
         let range = page.range();

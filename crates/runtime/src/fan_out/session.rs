@@ -449,7 +449,7 @@ impl LiveFanOut {
             while made.next_if(strangers).is_some() {}
             let end = match made.next_if(|(index, _)| *index == item.0) {
                 Some((_, Ok(ItemResult::Value(value)))) => ItemEnd::Succeeded(value),
-                Some((_, Ok(ItemResult::Skipped(_)))) => ItemEnd::Skipped,
+                Some((_, Ok(ItemResult::Skipped(reason)))) => ItemEnd::Skipped(reason),
                 Some((_, Err(error))) => ItemEnd::Failed(error.to_record()),
                 None => ItemEnd::Failed(no_result().to_record()),
             };

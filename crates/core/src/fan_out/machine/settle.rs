@@ -47,7 +47,10 @@ impl FanOutMachine {
                     succeeded.insert(index);
                     body.push(&value);
                 }
-                ItemEnd::Skipped => drop(skipped.insert(index)),
+                ItemEnd::Skipped(reason) => {
+                    skipped.insert(index);
+                    body.push_skipped(&reason);
+                }
                 ItemEnd::Released => drop(back.insert(index)),
                 ItemEnd::Failed(error) => {
                     let next = self.next_attempt(index, item.attempt, &error, now);

@@ -367,7 +367,7 @@ impl<'a> Driver<'a> {
             let ended = ItemEnded {
                 index: late.item,
                 attempt: 1,
-                end: ItemEnd::Skipped,
+                end: ItemEnd::Skipped("found late".to_owned()),
                 key: String::new(),
             };
             let event = FanOutEvent::ItemsEnded {

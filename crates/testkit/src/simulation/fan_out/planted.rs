@@ -101,7 +101,7 @@ impl Doctor {
             }
             FanOutEvent::ItemsEnded { ended, .. } if self.has(FanOutBug::ReleasedCountedAsDone) => {
                 for item in ended.iter_mut().filter(|item| item.end == ItemEnd::Released) {
-                    item.end = ItemEnd::Skipped;
+                    item.end = ItemEnd::Skipped("planted".to_owned());
                 }
             }
             FanOutEvent::RetriesDue if self.has(FanOutBug::RetryAlarmLost) => return None,

@@ -253,7 +253,7 @@ impl Driver<'_> {
             let end = match fate {
                 _ if is_given_back => ItemEnd::Released,
                 Fate::Succeed => ItemEnd::Succeeded(vec![item as u8; 3].into()),
-                Fate::Skip => ItemEnd::Skipped,
+                Fate::Skip => ItemEnd::Skipped("nothing to do".to_owned()),
                 Fate::FailForNow => ItemEnd::Failed(Error::transient("not now").to_record()),
                 Fate::FailForGood | Fate::Kill => ItemEnd::Failed(Error::permanent("never").to_record()),
             };
@@ -286,7 +286,7 @@ impl Driver<'_> {
         for item in &ended {
             match &item.end {
                 ItemEnd::Succeeded(_) => self.live.end(item.index, End::Succeeded),
-                ItemEnd::Skipped => self.live.end(item.index, End::Skipped),
+                ItemEnd::Skipped(_) => self.live.end(item.index, End::Skipped),
                 ItemEnd::Failed(error) if error.class.is_retryable() && item.attempt < attempts_max => {
                     self.live.attempts.insert(item.index, item.attempt);
                 }
