@@ -16,7 +16,7 @@ use bytes::Bytes;
 use flowstone_core::asset::Step;
 use flowstone_core::fan_out::{
     BarrierCounts, BarrierState, FanOut, FanOutEffect, FanOutEvent, FanOutMachine, ItemChunk, ItemOrder, ItemPage,
-    ItemSlot, ItemWork,
+    ItemSlot, ItemWork, SessionId,
 };
 use flowstone_core::store::{Lead, Record};
 use flowstone_core::{Error, ErrorKind, FanOutId, Result};
@@ -237,6 +237,24 @@ impl LiveFanOut {
             core.pages.insert(first, Arc::clone(&page));
         }
         Ok(page)
+    }
+
+    /// A worker died with what it had.
+    ///
+    /// # Errors
+    /// What is stored cannot be read; nothing can be committed any more.
+    pub(crate) async fn bury(&self, session: SessionId) -> Result<()> {
+        let suspicious = self.core().machine.suspicious_of(session);
+        let mut keys = BTreeMap::new();
+        for (first, items) in suspicious {
+            let page = self.page(first).await?;
+            keys.extend(
+                items
+                    .iter()
+                    .filter_map(|item| Some((item, page.get(item)?.key.clone()))),
+            );
+        }
+        self.report(FanOutEvent::SessionDied { session, keys }).await
     }
 
     /// Forgets a page of which nothing waits or runs.

@@ -7,7 +7,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use flowstone_core::asset::Body;
-use flowstone_core::fan_out::{FanOutEvent, SessionId};
+use flowstone_core::fan_out::SessionId;
 use flowstone_core::run::{ChunkId, RunEffect, RunEvent, RunState, StepEnd, StepEnded};
 use flowstone_core::{Error, Fence, Result};
 use jiff::Timestamp;
@@ -122,7 +122,7 @@ impl Actor for RunActor {
             RunMessage::SessionDied { fan_out, session } => {
                 warn!(run_id = %live.run, fan_out = %fan_out.fan_out, "a worker died at the items of a fan-out");
                 live.left_items();
-                let died = fan_out.report(FanOutEvent::SessionDied(session)).await;
+                let died = fan_out.bury(session).await;
                 died.map_err(|error| failed(&error))?;
             }
             RunMessage::Ended(end) => {

@@ -126,7 +126,12 @@ pub enum FanOutEvent {
     /// A worker is done; what is left of its claims may be tried by others.
     SessionOver(SessionId),
     /// A worker died, or was given up, with its claims.
-    SessionDied(SessionId),
+    SessionDied {
+        /// Its session.
+        session: SessionId,
+        /// The keys of those of its items that may have to be quarantined, by number (see [`FanOutMachine::suspicious_of`]).
+        keys: BTreeMap<u64, String>,
+    },
     /// The time that a [`FanOutEffect::WakeAt`] named has come.
     RetriesDue,
     /// Somebody wants to go about the items otherwise.
@@ -346,7 +351,7 @@ impl FanOutMachine {
             }
             FanOutEvent::ItemsEnded { chunk, fence, ended } => self.settle(chunk, fence, ended, now),
             FanOutEvent::SessionOver(session) => self.release(session, now),
-            FanOutEvent::SessionDied(session) => self.bury(session, now),
+            FanOutEvent::SessionDied { session, keys } => self.bury(session, &keys, now),
             FanOutEvent::RetriesDue => self.retry(now),
             FanOutEvent::OptionsSet(change) => self.set(&change, now),
             FanOutEvent::CancelAsked => self.end(BarrierState::Cancelled, None, self.progress(now)),

@@ -1,5 +1,7 @@
 //! What follows when items ended, or their worker did.
 
+use std::collections::BTreeMap;
+
 use jiff::Timestamp;
 
 use super::{ChildState, FanOutEffect, FanOutMachine, ItemEnd, ItemEnded, SessionId};
@@ -169,8 +171,21 @@ impl FanOutMachine {
         self.conclude(progress)
     }
 
+    /// The items of a session that were in flight at deaths before, each by the first item of its page: another one, and
+    /// they may have to be quarantined.
+    pub fn suspicious_of(&self, session: SessionId) -> Vec<(u64, PartitionSet)> {
+        let of_session = self.claimed.values().filter(|claimed| claimed.session == session);
+        let suspicious = of_session.filter(|claimed| claimed.crashes > 0);
+        suspicious.map(|claimed| (claimed.page, claimed.left.clone())).collect()
+    }
+
     /// A worker died: what it had is tried with more care, until it is found out.
-    pub(super) fn bury(&mut self, session: SessionId, now: Timestamp) -> Result<Vec<FanOutEffect>> {
+    pub(super) fn bury(
+        &mut self,
+        session: SessionId,
+        keys: &BTreeMap<u64, String>,
+        now: Timestamp,
+    ) -> Result<Vec<FanOutEffect>> {
         self.sessions.remove(&session);
         let mut progress = self.progress(now);
         for chunk in self.chunks_of(session) {
@@ -182,7 +197,8 @@ impl FanOutMachine {
                 items: claimed.left,
                 crashes,
             };
-            self.blame(chunk, doubt, ChildState::Leased, |_| String::new(), &mut progress)?;
+            let key = |item| keys.get(&item).cloned().unwrap_or_default();
+            self.blame(chunk, doubt, ChildState::Leased, key, &mut progress)?;
         }
         self.conclude(progress)
     }

@@ -13,7 +13,7 @@ use flowstone_core::store::{FanOutRow, ItemClaim, ItemEnds, ItemFailure, PageRow
 use flowstone_core::{Error, FanOutId};
 use uuid::Uuid;
 
-use super::{ask, at, lead, lenient, report, sealed, value};
+use super::{ask, at, committed, lead, lenient, report, sealed, value};
 
 #[test]
 fn an_item_that_kills_its_worker_three_times_is_quarantined_and_its_neighbours_succeed() {
@@ -27,9 +27,16 @@ fn an_item_that_kills_its_worker_three_times_is_quarantined_and_its_neighbours_s
         while let Some(claim) = ask(&mut machine, session, (4, 0), at(0)).unwrap() {
             if claim.items.contains(KILLER) {
                 deaths += 1;
-                machine
-                    .apply(FanOutEvent::SessionDied(SessionId(session)), at(0))
-                    .unwrap();
+                let suspicious = machine.suspicious_of(SessionId(session));
+                let keys = suspicious.iter().flat_map(|(_, items)| items.iter());
+                let died = FanOutEvent::SessionDied {
+                    session: SessionId(session),
+                    keys: keys.map(|item| (item, format!("item {item}"))).collect(),
+                };
+                let effects = machine.apply(died, at(0)).unwrap();
+                let failed = &committed(&effects).failed;
+                assert_eq!(failed.len(), usize::from(deaths == 3));
+                assert!(failed.iter().all(|failure| failure.key == "item 5"), "{failed:?}");
                 break;
             }
             let ends: Vec<_> = claim.items.iter().map(|item| (item, value())).collect();

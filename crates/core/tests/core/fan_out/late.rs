@@ -74,7 +74,11 @@ fn who_failed_does_not_complete_what_another_retries() {
 fn a_worker_that_was_given_up_reports_in_vain() {
     let mut machine = sealed(lenient(1), 2);
     let first = claim_one(&mut machine, 1, at(0));
-    machine.apply(FanOutEvent::SessionDied(SessionId(1)), at(1)).unwrap();
+    let died = FanOutEvent::SessionDied {
+        session: SessionId(1),
+        keys: std::collections::BTreeMap::new(),
+    };
+    machine.apply(died, at(1)).unwrap();
 
     assert_eq!(
         refused(&mut machine, &first, &[(0, value())]).0,

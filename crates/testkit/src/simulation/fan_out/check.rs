@@ -68,6 +68,10 @@ impl Driver<'_> {
         let failed = failures
             .iter()
             .filter(|failure| failure.epoch == row.epoch && failure.is_final);
+        for failure in &failures {
+            let key = format!("key {}", self.live.keys[failure.item as usize]);
+            hold_eq!(Items, failure.key, key, "the key of a failed item");
+        }
         let failed: PartitionSet = failed.map(|failure| failure.item).collect();
         hold_eq!(P8, failed, of(&[End::Failed, End::Quarantined]), "what failed");
         let claims = ask.ask(store.item_claims(self.fan_out));

@@ -241,7 +241,12 @@ impl Driver<'_> {
         for item in session.claims.iter().flat_map(|held| held.left.iter()) {
             *self.deaths.entry(item).or_default() += 1;
         }
-        self.tell(FanOutEvent::SessionDied(SessionId(id)));
+        let session = SessionId(id);
+        let suspicious = self.machine.suspicious_of(session);
+        let suspicious = suspicious.iter().flat_map(|(_, items)| items.iter());
+        let keys = suspicious.map(|item| (item, format!("key {}", self.live.keys[item as usize])));
+        let keys = keys.collect();
+        self.tell(FanOutEvent::SessionDied { session, keys });
     }
 
     fn end_call(&mut self, id: u64) {
