@@ -1,11 +1,15 @@
 //! What may be typed. Parsed here and judged elsewhere; this module alone describes the command line.
 
+mod scatter;
+
 use std::num::NonZeroU32;
 use std::path::PathBuf;
 
 use clap::builder::NonEmptyStringValueParser;
 use clap::{ArgGroup, Args, Parser, Subcommand, ValueEnum};
 use flowstone_core::plan::{Force, Pace};
+
+pub(crate) use scatter::{FanOutArgs, ItemsArgs, ScatterArgs, ScatterShowArgs, ScatterVerb, SetArgs};
 
 /// Makes the assets of this pipeline, and tells what became of them.
 #[derive(Debug, Parser)]
@@ -89,6 +93,8 @@ pub(crate) enum Verb {
     Run(RunArgs),
     /// Make many partitions of assets, in one run that can be paused, resumed and redriven
     Backfill(BackfillArgs),
+    /// Look into steps that fan out over items, change how they go about them, and try again what failed
+    Scatter(ScatterArgs),
     /// Add, retire or list the partitions of a dynamic set
     Partitions(PartitionsArgs),
     /// Count partitions by what is known of them
@@ -407,6 +413,20 @@ mod tests {
         assert_eq!(
             parse("x backfill a --partition 1").unwrap_err(),
             clap::error::ErrorKind::UnknownArgument
+        );
+    }
+
+    #[test]
+    fn a_fan_out_is_changed_in_something_and_its_items_are_listed_in_one_way() {
+        assert!(parse("x scatter set 01 --priority -2 --rate-limit none").is_ok());
+        assert_eq!(
+            parse("x scatter set 01").unwrap_err(),
+            clap::error::ErrorKind::MissingRequiredArgument
+        );
+        assert!(parse("x scatter items sum --all --from 7 -n 3").is_ok());
+        assert_eq!(
+            parse("x scatter items sum --all --failed").unwrap_err(),
+            clap::error::ErrorKind::ArgumentConflict
         );
     }
 

@@ -10,10 +10,11 @@ mod server;
 
 use std::collections::BTreeMap;
 
+use flowstone_core::fan_out::{BarrierCounts, FanOutOptions, OptionsChange};
 use flowstone_core::partition::PartitionKey;
 use flowstone_core::run::RunState;
-use flowstone_core::{ErrorRecord, RunId};
-use flowstone_runtime::Garbage;
+use flowstone_core::{ErrorRecord, FanOutId, RunId};
+use flowstone_runtime::{Garbage, ItemProgress};
 use jiff::Timestamp;
 use serde::{Deserialize, Serialize};
 
@@ -27,7 +28,7 @@ const LINE_LEN_MAX: u64 = 256 * 1024;
 const UNLISTED_MAX: usize = 20;
 
 /// What is asked for.
-#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 #[serde(rename_all = "snake_case")]
 pub(crate) enum Ask {
     /// End this run. Answered when that is on disk.
@@ -38,6 +39,14 @@ pub(crate) enum Ask {
     Resume(RunId),
     /// Run what this run did not bring to a good end. Answered when the new run is on disk.
     Redrive(RunId),
+    /// How far are these fan-outs, as of now?
+    Items(Vec<FanOutId>),
+    /// Go about the items of this fan-out otherwise. Answered when that is on disk.
+    ChangeFanOut(FanOutId, OptionsChange),
+    /// End this fan-out. Answered when that is on disk.
+    CancelFanOut(FanOutId),
+    /// Try again what did not succeed of this fan-out. Answered when the new run is on disk.
+    RedriveFanOut(FanOutId),
     /// Remove what nobody needs any more. Answered when that is done.
     CollectGarbage,
     /// Add these partitions to a dynamic set, or retire them. Answered when that is on disk.
@@ -54,7 +63,7 @@ pub(crate) enum Ask {
 }
 
 /// What is answered.
-#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 #[serde(rename_all = "snake_case")]
 pub(crate) enum Answer {
     /// The run was asked to end, and this is its state now.
@@ -63,6 +72,12 @@ pub(crate) enum Answer {
     Turned(RunState),
     /// The new run.
     Redriven(RunId),
+    /// How far fan-outs are, of those that go on.
+    Items(Vec<LiveItems>),
+    /// The fan-out was changed, and this is how it goes about its items from now on.
+    FanOutChanged(Box<FanOutOptions>),
+    /// The fan-out has ended.
+    FanOutCancelled,
     /// What was removed.
     Collected(Collected),
     /// The numbers of the partitions that were added or retired.
@@ -71,6 +86,35 @@ pub(crate) enum Answer {
     Holder(Holder),
     /// It could not be done.
     Error(ErrorRecord),
+}
+
+/// How far a fan-out is that goes on.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+pub(crate) struct LiveItems {
+    pub(crate) fan_out: FanOutId,
+    pub(crate) counts: BarrierCounts,
+    pub(crate) is_filling: bool,
+    /// How many had ended when that process took it up.
+    pub(crate) ended_before: u64,
+    pub(crate) since: Timestamp,
+}
+
+impl LiveItems {
+    fn new(fan_out: FanOutId, progress: ItemProgress) -> Self {
+        let ItemProgress {
+            counts,
+            is_filling,
+            ended_before,
+            since,
+        } = progress;
+        Self {
+            fan_out,
+            counts,
+            is_filling,
+            ended_before,
+            since,
+        }
+    }
 }
 
 /// What was removed, or would be.

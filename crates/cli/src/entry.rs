@@ -12,7 +12,7 @@ use flowstone_core::{Error, ErrorKind, Result};
 use flowstone_runtime::Engine;
 use tokio::runtime::{Builder, Runtime};
 
-use crate::args::{AcceptArgs, BackfillVerb, Cli, EngineArgs, GlobalArgs, OutputFormat, Verb};
+use crate::args::{AcceptArgs, BackfillVerb, Cli, EngineArgs, GlobalArgs, OutputFormat, ScatterVerb, Verb};
 use crate::exit::{Exit, Failure, OrUsage as _, USAGE, exit_code};
 use crate::output::Output;
 use crate::settings::Settings;
@@ -108,6 +108,10 @@ fn perform(
         Verb::Backfill(args) => match &args.verb {
             Some(BackfillVerb::Resume(args) | BackfillVerb::Redrive(args)) => &args.engine,
             _ => &args.engine,
+        },
+        Verb::Scatter(args) => match &args.verb {
+            ScatterVerb::Redrive(args) => &args.engine,
+            _ => &none,
         },
         Verb::Doctor(args) => args,
         _ => &none,

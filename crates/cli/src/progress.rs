@@ -2,8 +2,9 @@
 
 use std::time::{Duration, Instant};
 
+use flowstone_core::fan_out::BarrierCounts;
 use flowstone_core::run::{RunCounts, RunState};
-use flowstone_runtime::RunProgress;
+use flowstone_runtime::{ItemProgress, RunProgress};
 use indicatif::{ProgressBar, ProgressStyle};
 
 use crate::output::{Output, stderr_is_terminal};
@@ -16,7 +17,7 @@ const LINE_EVERY_MIN: Duration = Duration::from_millis(500);
 
 /// Watches one run.
 pub(crate) enum Meter {
-    Bar(ProgressBar),
+    Bars { steps: ProgressBar, items: ItemBar },
     Lines { out: Output, lines: Lines },
 }
 
@@ -28,29 +29,38 @@ impl Meter {
                 lines: Lines::new(now),
             };
         }
-        let style = ProgressStyle::with_template("{bar:32} {pos}/{len} steps, {per_sec}, {eta} left{msg}")
-            .expect("the template is well formed");
-        let bar = out.bars().add(ProgressBar::no_length().with_style(style));
-        bar.enable_steady_tick(Duration::from_millis(100));
-        Self::Bar(bar)
+        Self::Bars {
+            steps: bar(out, "steps"),
+            items: ItemBar {
+                out: out.clone(),
+                bar: None,
+                ended_before: 0,
+            },
+        }
     }
 
-    pub(crate) fn update(&mut self, progress: RunProgress, now: Instant) {
+    /// Shows how far the run is: its steps, and the items of those that fan out.
+    pub(crate) fn update(&mut self, progress: RunProgress, items: Option<&ItemProgress>, now: Instant) {
         let counts = progress.counts;
         match self {
-            Self::Bar(bar) if progress.state == RunState::Queued => bar.set_message(", waiting for another run"),
-            Self::Bar(bar) => {
-                if bar.length() != Some(counts.total) {
+            Self::Bars { steps, .. } if progress.state == RunState::Queued => {
+                steps.set_message(", waiting for another run");
+            }
+            Self::Bars { steps, items: item_bar } => {
+                if steps.length() != Some(counts.total) {
                     // What an earlier process did is no speed of ours.
-                    bar.set_length(counts.total);
-                    bar.set_position(counts.ended());
-                    bar.reset_eta();
+                    steps.set_length(counts.total);
+                    steps.set_position(counts.ended());
+                    steps.reset_eta();
                 }
-                bar.set_position(counts.ended());
-                bar.set_message(troubles(&counts));
+                steps.set_position(counts.ended());
+                steps.set_message(troubles(&counts));
+                if let Some(items) = items {
+                    item_bar.update(items);
+                }
             }
             Self::Lines { out, lines } => {
-                if let Some(line) = lines.update(progress, now) {
+                if let Some(line) = lines.update(progress, items, now) {
                     out.say(line);
                 }
             }
@@ -58,9 +68,40 @@ impl Meter {
     }
 
     pub(crate) fn finish(self) {
-        if let Self::Bar(bar) = self {
-            bar.finish_and_clear();
+        if let Self::Bars { steps, items } = self {
+            items.bar.inspect(ProgressBar::finish_and_clear);
+            steps.finish_and_clear();
         }
+    }
+}
+
+fn bar(out: &Output, what: &str) -> ProgressBar {
+    let template = format!("{{bar:32}} {{pos}}/{{len}} {what}, {{per_sec}}, {{eta}} left{{msg}}");
+    let style = ProgressStyle::with_template(&template).expect("the template is well formed");
+    let bar = out.bars().add(ProgressBar::no_length().with_style(style));
+    bar.enable_steady_tick(Duration::from_millis(100));
+    bar
+}
+
+/// The bar of items, once there are any.
+pub(crate) struct ItemBar {
+    out: Output,
+    bar: Option<ProgressBar>,
+    ended_before: u64,
+}
+
+impl ItemBar {
+    fn update(&mut self, items: &ItemProgress) {
+        let bar = self.bar.get_or_insert_with(|| bar(&self.out, "items"));
+        bar.set_length(items.counts.total);
+        if self.ended_before != items.ended_before {
+            self.ended_before = items.ended_before;
+            bar.set_position(items.counts.ended());
+            bar.reset_eta();
+        }
+        bar.set_position(items.counts.ended());
+        let more = if items.is_filling { ", more are being read" } else { "" };
+        bar.set_message(format!("{more}{}", item_troubles(items)));
     }
 }
 
@@ -69,7 +110,16 @@ pub(crate) struct Lines {
     started: Instant,
     /// What had ended when the first line was said: the work of an earlier process.
     before: Option<u64>,
-    said: Option<(Instant, RunCounts)>,
+    /// When there first were items.
+    items_started: Option<Instant>,
+    said: Option<Said>,
+}
+
+/// What the last line said, and when.
+struct Said {
+    at: Instant,
+    counts: RunCounts,
+    items_ended: u64,
 }
 
 impl Lines {
@@ -77,42 +127,107 @@ impl Lines {
         Self {
             started: now,
             before: None,
+            items_started: None,
             said: None,
         }
     }
 
     /// The line that is due at `now`, if one is.
-    pub(crate) fn update(&mut self, progress: RunProgress, now: Instant) -> Option<String> {
+    pub(crate) fn update(
+        &mut self,
+        progress: RunProgress,
+        items: Option<&ItemProgress>,
+        now: Instant,
+    ) -> Option<String> {
         let counts = progress.counts;
         if counts.total == 0 || progress.state.is_terminal() {
             return None;
         }
         let ended = counts.ended();
         let before = *self.before.get_or_insert(ended);
-        if let Some((at, last)) = self.said {
-            let since = now.duration_since(at);
-            let part = counts.total.div_ceil(LINE_PARTS);
-            let has_part = ended >= last.ended() + part && since >= LINE_EVERY_MIN;
-            let has_waited = counts != last && since >= LINE_AFTER;
-            if !has_part && !has_waited {
+        let items = items.filter(|items| items.counts.total > 0);
+        let items_ended = items.map_or(0, |items| items.counts.ended());
+        let items_started = items.map(|_| *self.items_started.get_or_insert(now));
+        if let Some(said) = &self.said {
+            let since = now.duration_since(said.at);
+            let has_part = ended >= said.counts.ended() + counts.total.div_ceil(LINE_PARTS)
+                || items.is_some_and(|items| {
+                    !items.is_filling && items_ended >= said.items_ended + items.counts.total.div_ceil(LINE_PARTS)
+                });
+            let has_changed = counts != said.counts || items_ended != said.items_ended;
+            if !(has_part && since >= LINE_EVERY_MIN || has_changed && since >= LINE_AFTER) {
                 return None;
             }
         }
-        let is_first = self.said.replace((now, counts)).is_none();
-        if is_first && ended == 0 {
+        let said = Said {
+            at: now,
+            counts,
+            items_ended,
+        };
+        let is_first = self.said.replace(said).is_none();
+        if is_first && ended + items_ended == 0 {
             // Whoever started the run has just said how many steps it has.
             return None;
         }
         let mut line = format!("{ended}/{} steps", counts.total);
-        let elapsed = now.duration_since(self.started).as_secs_f64();
-        if ended > before && elapsed > 0.0 {
-            let per_second = (ended - before) as f64 / elapsed;
-            let left = Duration::from_secs_f64((counts.total - ended) as f64 / per_second);
-            line.push_str(&format!(", {}/s, {} left", rate(per_second), duration(left)));
+        match (items, items_started) {
+            (Some(items), Some(started)) => {
+                line.push_str(&troubles(&counts));
+                line.push_str(&items_text(items, now.duration_since(started)));
+            }
+            _ => {
+                let done = ended - before;
+                line.push_str(&speed(
+                    done,
+                    Some(counts.total - ended),
+                    now.duration_since(self.started),
+                ));
+                line.push_str(&troubles(&counts));
+            }
         }
-        line.push_str(&troubles(&counts));
         Some(line)
     }
+}
+
+fn items_text(items: &ItemProgress, elapsed: Duration) -> String {
+    let ended = items.counts.ended();
+    let (more, left) = match items.is_filling {
+        true => (" so far", None),
+        false => ("", Some(items.counts.total - ended)),
+    };
+    let speed = speed(ended.saturating_sub(items.ended_before), left, elapsed);
+    format!(
+        ", {ended}/{} items{more}{speed}{}",
+        items.counts.total,
+        item_troubles(items)
+    )
+}
+
+/// How fast it went when so many ended in this time, and how long the others will take.
+fn speed(ended: u64, left: Option<u64>, elapsed: Duration) -> String {
+    let elapsed = elapsed.as_secs_f64();
+    if ended == 0 || elapsed <= 0.0 {
+        return String::new();
+    }
+    let per_second = ended as f64 / elapsed;
+    let mut text = format!(", {}/s", rate(per_second));
+    if let Some(left) = left {
+        let left = Duration::from_secs_f64(left as f64 / per_second);
+        text.push_str(&format!(", {} left", duration(left)));
+    }
+    text
+}
+
+fn item_troubles(items: &ItemProgress) -> String {
+    let BarrierCounts {
+        failed, quarantined, ..
+    } = items.counts;
+    let counts = RunCounts {
+        failed,
+        quarantined,
+        ..RunCounts::default()
+    };
+    troubles(&counts)
 }
 
 fn troubles(counts: &RunCounts) -> String {
@@ -130,7 +245,7 @@ fn troubles(counts: &RunCounts) -> String {
     text
 }
 
-fn rate(per_second: f64) -> String {
+pub(crate) fn rate(per_second: f64) -> String {
     if per_second < 10.0 {
         format!("{per_second:.1}")
     } else {
@@ -170,7 +285,7 @@ mod tests {
     fn a_line_is_due_after_a_tenth_and_after_a_while() {
         let start = Instant::now();
         let mut lines = Lines::new(start);
-        let mut update = |ended, ms| lines.update(at(ended), start + Duration::from_millis(ms));
+        let mut update = |ended, ms| lines.update(at(ended), None, start + Duration::from_millis(ms));
 
         assert_eq!(update(0, 0), None);
         assert_eq!(update(9, 1_000), None);
@@ -186,8 +301,8 @@ mod tests {
         let start = Instant::now();
         let mut lines = Lines::new(start);
 
-        lines.update(at(50), start);
-        let line = lines.update(at(60), start + Duration::from_secs(10)).unwrap();
+        lines.update(at(50), None, start);
+        let line = lines.update(at(60), None, start + Duration::from_secs(10)).unwrap();
 
         assert_eq!(line, "60/100 steps, 1.0/s, 40.0 s left");
     }
@@ -209,11 +324,52 @@ mod tests {
                     state: RunState::Running,
                     counts,
                 },
+                None,
                 start,
             )
             .unwrap();
 
         assert_eq!(line, "5/10 steps, 1 failed, 4 stopped by them");
+    }
+
+    fn items(total: u64, ended: u64, is_filling: bool) -> ItemProgress {
+        ItemProgress {
+            counts: BarrierCounts {
+                total,
+                pending: total - ended,
+                succeeded: ended - 1,
+                failed: 1,
+                ..BarrierCounts::default()
+            },
+            is_filling,
+            ended_before: 100,
+            since: jiff::Timestamp::UNIX_EPOCH,
+        }
+    }
+
+    #[test]
+    fn the_items_of_one_step_are_told_of_while_no_step_ends() {
+        let start = Instant::now();
+        let mut lines = Lines::new(start);
+        let mut update =
+            |items: Option<ItemProgress>, ms| lines.update(at(1), items.as_ref(), start + Duration::from_millis(ms));
+
+        assert_eq!(update(None, 0).unwrap(), "1/100 steps");
+        assert_eq!(update(Some(items(1_000, 100, true)), 1_000), None);
+        assert_eq!(
+            update(Some(items(2_000, 600, true)), 6_000).unwrap(),
+            "1/100 steps, 600/2000 items so far, 100/s, 1 failed"
+        );
+        assert_eq!(update(Some(items(2_000, 700, false)), 7_000), None, "less than a tenth");
+        assert_eq!(
+            update(Some(items(2_000, 1_100, false)), 11_000).unwrap(),
+            "1/100 steps, 1100/2000 items, 100/s, 9.0 s left, 1 failed"
+        );
+        assert_eq!(
+            update(Some(items(2_000, 1_100, false)), 60_000),
+            None,
+            "nothing has changed"
+        );
     }
 
     #[test]

@@ -10,11 +10,12 @@ use flowstone_core::io::IoEnv;
 use flowstone_core::pipeline::Pipeline;
 use flowstone_core::plan::{RunPlan, RunRequest, SavedPlan};
 use flowstone_core::run::{RunCounts, RunState};
-use flowstone_core::{Result, ResultExt as _, RunId};
+use flowstone_core::{FanOutId, Result, ResultExt as _, RunId};
 use flowstone_io_object::Object;
 use flowstone_runtime::{Engine, EngineOptions, RunHandle, RunReport};
 use flowstone_store::SqliteStore;
 use jiff::Timestamp;
+use tokio::time::MissedTickBehavior;
 
 use crate::control::{ControlServer, Holder};
 use crate::entry::Context;
@@ -23,6 +24,9 @@ use crate::interrupt::Interrupts;
 use crate::output::{Output, counted, readable};
 use crate::progress::{Meter, duration};
 use crate::settings::Settings;
+
+/// How often is looked how far the items of a run are: their ends are too many to tell of each.
+const ITEMS_LOOK_EVERY: Duration = Duration::from_millis(200);
 
 /// The folder for data in the state folder.
 pub(crate) const DATA_FOLDER: &str = "data";
@@ -38,6 +42,8 @@ pub(crate) enum Work {
     Resume(RunId),
     /// Run what this run did not bring to a good end.
     Redrive(RunId),
+    /// Try again what did not succeed of this fan-out.
+    RedriveFanOut(FanOutId),
 }
 
 /// How it was carried out.
@@ -196,6 +202,7 @@ async fn begin(out: &Output, engine: &Engine, work: Work) -> Result<Option<RunHa
     let request = match work {
         Work::Request(request) => request,
         Work::Redrive(run) => engine.redrive_request(run).await?,
+        Work::RedriveFanOut(fan_out) => engine.redrive_fan_out_request(fan_out).await?,
         Work::Resume(run) => return engine.active(run).await.map(Some),
         Work::Saved(saved) => {
             let plan = saved.plan().clone();
@@ -286,15 +293,18 @@ async fn follow(
     let mut is_watched = true;
     let ended = handle.wait();
     tokio::pin!(ended);
+    let mut looks = tokio::time::interval(ITEMS_LOOK_EVERY);
+    looks.set_missed_tick_behavior(MissedTickBehavior::Skip);
     let watched = loop {
         let now = *progress.borrow_and_update();
-        meter.update(now, Instant::now());
+        meter.update(now, handle.items().as_ref(), Instant::now());
         if now.state == RunState::Paused && now.counts.running == 0 {
             break Watched::Paused(now.counts);
         }
         tokio::select! {
             report = &mut ended => break Watched::Ended(report?),
             changed = progress.changed(), if is_watched => is_watched = changed.is_ok(),
+            _ = looks.tick() => {}
             heard = interrupts.next() => {
                 if heard > 1 {
                     meter.finish();

@@ -71,6 +71,11 @@ impl KnownAssets {
         }
     }
 
+    /// True when some asset had this name.
+    pub(crate) fn has(&self, asset: &str) -> bool {
+        self.0.values().any(|row| row.key.as_str() == asset)
+    }
+
     /// True unless the ledger has other partitions of some asset of `graph`.
     pub(crate) fn fit(&self, graph: &AssetGraph) -> bool {
         self.0.values().filter(|row| !row.is_former).all(|row| {

@@ -13,6 +13,7 @@ mod partitions;
 mod plan;
 mod run;
 mod runs;
+mod scatter;
 mod show;
 mod status;
 
@@ -32,6 +33,7 @@ pub(crate) fn perform(context: &Context, verb: &Verb) -> Result<Exit, Failure> {
         Verb::Apply(args) => block_on(running, apply::perform(context, args))?,
         Verb::Run(args) => block_on(running, run::perform(context, args))?,
         Verb::Backfill(args) => block_on(running, backfill::perform(context, args))?,
+        Verb::Scatter(args) => block_on(scatter::threads(args, running), scatter::perform(context, args))?,
         Verb::Partitions(args) => block_on(0, partitions::perform(context, args))?,
         Verb::Status(args) => block_on(0, status::perform(context, args))?,
         Verb::Runs(args) => block_on(0, runs::perform(context, args))?,

@@ -4,22 +4,24 @@
 //! (`session`). Records are queued under the lock, so that the order of decisions is the order of commits; nothing is
 //! awaited under it.
 
+mod all;
 mod feed;
 mod lead;
 mod outcomes;
 mod session;
 
-use std::collections::{BTreeMap, HashMap};
+use std::collections::BTreeMap;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
 use bytes::Bytes;
 use flowstone_core::asset::Step;
 use flowstone_core::fan_out::{
-    BarrierCounts, BarrierState, FanOut, FanOutEffect, FanOutEvent, FanOutMachine, ItemChunk, ItemOrder, ItemPage,
-    ItemSlot, ItemWork, SessionId,
+    BarrierCounts, BarrierState, FanOut, FanOutEffect, FanOutEvent, FanOutMachine, FanOutOptions, ItemChunk, ItemOrder,
+    ItemPage, ItemSlot, ItemWork, SessionId,
 };
 use flowstone_core::store::{Lead, Record};
 use flowstone_core::{Error, ErrorKind, FanOutId, Result};
+use jiff::Timestamp;
 use tokio::sync::{Notify, oneshot};
 use tokio_util::sync::CancellationToken;
 use tracing::debug;
@@ -27,6 +29,8 @@ use tracing::debug;
 use crate::ledger::{Entry, Permit, Receipt};
 use crate::live_run::LiveRun;
 
+pub use all::ItemProgress;
+pub(crate) use all::LiveFanOuts;
 pub(crate) use lead::{Leading, lead};
 pub(crate) use session::Session;
 
@@ -43,6 +47,8 @@ pub(crate) struct LiveFanOut {
     shared_value: Option<Bytes>,
     /// How many fan-outs it stands within.
     depth: usize,
+    /// The items that had ended when it was opened or taken up here, and when that was.
+    before: (u64, Timestamp),
     core: Mutex<Core>,
     /// Something happened that the lead may wait for.
     changed: Notify,
@@ -92,6 +98,7 @@ impl LiveFanOut {
             depth,
             machine,
         } = opening;
+        let before = (machine.counts().ended(), live.shared.clock.now());
         Self {
             fan_out: machine.fan_out(),
             live,
@@ -102,6 +109,7 @@ impl LiveFanOut {
             step,
             shared_value,
             depth,
+            before,
             core: Mutex::new(Core {
                 machine,
                 pages: BTreeMap::new(),
@@ -125,6 +133,23 @@ impl LiveFanOut {
     /// The items by state.
     pub(crate) fn counts(&self) -> BarrierCounts {
         self.core().machine.counts()
+    }
+
+    /// How it goes about its items.
+    pub(crate) fn options(&self) -> FanOutOptions {
+        self.core().machine.options().clone()
+    }
+
+    /// How far its items are.
+    pub(crate) fn progress(&self) -> ItemProgress {
+        let core = self.core();
+        let (ended_before, since) = self.before;
+        ItemProgress {
+            counts: core.machine.counts(),
+            is_filling: core.machine.state() == BarrierState::Filling,
+            ended_before,
+            since,
+        }
     }
 
     /// Lets the run ask for workers.
@@ -285,27 +310,5 @@ impl LiveFanOut {
             index,
             shared: self.shared_value.clone(),
         }
-    }
-}
-
-/// The fan-outs of an engine that go on, for whoever wants to change one.
-#[derive(Default)]
-pub(crate) struct LiveFanOuts(Mutex<HashMap<FanOutId, Arc<LiveFanOut>>>);
-
-impl LiveFanOuts {
-    fn all(&self) -> MutexGuard<'_, HashMap<FanOutId, Arc<LiveFanOut>>> {
-        self.0.lock().unwrap_or_else(PoisonError::into_inner)
-    }
-
-    pub(crate) fn add(&self, fan_out: &Arc<LiveFanOut>) {
-        self.all().insert(fan_out.fan_out, Arc::clone(fan_out));
-    }
-
-    pub(crate) fn remove(&self, fan_out: FanOutId) {
-        self.all().remove(&fan_out);
-    }
-
-    pub(crate) fn find(&self, fan_out: FanOutId) -> Option<Arc<LiveFanOut>> {
-        self.all().get(&fan_out).cloned()
     }
 }

@@ -9,6 +9,7 @@ use ractor::ActorRef;
 use tokio::sync::{oneshot, watch};
 
 use crate::engine::Shared;
+use crate::fan_out::ItemProgress;
 use crate::supervisor::SupervisorMessage;
 
 /// Where a run is.
@@ -75,6 +76,13 @@ impl RunHandle {
     /// The same, to wait for changes.
     pub fn watch(&self) -> watch::Receiver<RunProgress> {
         self.progress.clone()
+    }
+
+    /// How far the items of its steps that fan out are, as of now; `None` while none has, and once the run has ended.
+    ///
+    /// Items that fan out themselves do not count, their own items do.
+    pub fn items(&self) -> Option<ItemProgress> {
+        self.shared.fan_outs.of_run(self.run)
     }
 
     /// Asks the run to end; returns when that is on disk. Nothing is started or published after.

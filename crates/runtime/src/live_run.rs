@@ -721,6 +721,7 @@ impl LiveRun {
     /// Publishes how the run ended.
     pub(crate) fn publish_end(&self, state: RunState) {
         let counts = self.core().machine.counts();
+        self.shared.fan_outs.forget(self.run);
         self.show(RunProgress { state, counts });
     }
 

@@ -16,7 +16,7 @@ use tokio::time::timeout;
 use tokio_util::sync::CancellationToken;
 
 use super::place::{Address, SOCKET_NAME};
-use super::{Answer, Ask, Holder, LINE_LEN_MAX};
+use super::{Answer, Ask, Holder, LINE_LEN_MAX, LiveItems};
 
 /// The most callers at a time; the next ones wait in the system's queue.
 const CALLERS_MAX: usize = 16;
@@ -175,6 +175,18 @@ async fn perform(engine: &Engine, ask: Ask) -> Result<Answer> {
             Ok(Answer::Turned(handle.progress().state))
         }
         Ask::Redrive(run) => Ok(Answer::Redriven(engine.redrive(run).await?.run_id())),
+        Ask::Items(fan_outs) => {
+            let live = fan_outs
+                .into_iter()
+                .filter_map(|id| Some(LiveItems::new(id, engine.fan_out_progress(id)?)));
+            Ok(Answer::Items(live.collect()))
+        }
+        Ask::ChangeFanOut(fan_out, change) => {
+            let options = engine.change_fan_out(fan_out, change).await?;
+            Ok(Answer::FanOutChanged(Box::new(options)))
+        }
+        Ask::CancelFanOut(fan_out) => engine.cancel_fan_out(fan_out).await.map(|()| Answer::FanOutCancelled),
+        Ask::RedriveFanOut(fan_out) => Ok(Answer::Redriven(engine.redrive_fan_out(fan_out).await?.run_id())),
         Ask::CollectGarbage => Ok(Answer::Collected(engine.collect_garbage(false).await?.into())),
         Ask::Partitions { set, keys, adds } => {
             let changed = match adds {

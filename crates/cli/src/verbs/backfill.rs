@@ -1,6 +1,6 @@
 //! `backfill`: a run over many partitions, and what can be done with it once it was asked for.
 
-mod going_on;
+pub(super) mod going_on;
 mod pause;
 mod show;
 

@@ -11,10 +11,11 @@ use serde::Serialize;
 
 use super::run::tell;
 use super::runs::elapsed_ms;
+use super::scatter::{ItemCounts, items_of};
 use crate::args::OneRunArgs;
 use crate::entry::Context;
 use crate::exit::{Exit, Failure};
-use crate::output::{ErrorJson, aligned, readable};
+use crate::output::{ErrorJson, aligned, counted, readable};
 use crate::progress::duration;
 use crate::state::{self, KnownAssets};
 
@@ -35,6 +36,8 @@ struct Shown<'a> {
     redrive_of: Option<RunId>,
     request: Option<Request>,
     counts: RunCounts,
+    /// The items of its steps that fanned out, as of the last commit.
+    items: Option<ItemCounts>,
     assets: Vec<Steps>,
     error: Option<ErrorJson<'a>>,
     failures: Vec<Failed<'a>>,
@@ -86,8 +89,14 @@ pub(super) async fn perform(context: &Context, args: &OneRunArgs) -> std::result
     let known = KnownAssets::read(&*store).await?;
     let failures = store.failures(row.run).await?;
     let assets = steps_of(pipeline.as_ref(), &*store, &row).await?;
-    let shown = describe(&row, assets, &known, &failures);
-    context.out.data("flowstone.show/1", &shown, show)?;
+    let items = items_of(&*store, row.run).await?;
+    let shown = Shown {
+        items,
+        ..describe(&row, assets, &known, &failures)
+    };
+    context
+        .out
+        .data("flowstone.show/1", &shown, |shown| show(shown, &context.program))?;
     Ok(Exit::Done)
 }
 
@@ -203,6 +212,7 @@ fn describe<'a>(row: &'a RunRow, assets: Vec<Steps>, known: &KnownAssets, failur
         redrive_of: asked.as_ref().and_then(|asked| Some(asked.redrive.as_ref()?.of)),
         request: asked.map(request),
         counts: current_counts(row, &assets),
+        items: None,
         assets,
         error: row.error.as_ref().map(ErrorJson::from),
         failures: failed.collect(),
@@ -255,7 +265,7 @@ fn request(request: RunRequest) -> Request {
     }
 }
 
-fn show(shown: &Shown<'_>) -> String {
+fn show(shown: &Shown<'_>, program: &str) -> String {
     let mut text = format!(
         "run {} of pipeline {}: {}",
         shown.run,
@@ -276,6 +286,14 @@ fn show(shown: &Shown<'_>) -> String {
         }
     }
     text.push_str(&format!("\n{}", tell(&shown.counts)));
+    if let Some(items) = &shown.items {
+        text.push_str(&format!(
+            "\n{}: {}, `{program} scatter show {}` tells more",
+            counted(items.total, "item"),
+            items.to_text(),
+            shown.run
+        ));
+    }
     if !shown.assets.is_empty() {
         text.push_str(&format!("\n\n{}", show_steps(&shown.assets)));
     }

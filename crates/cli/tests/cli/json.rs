@@ -15,7 +15,7 @@ fn redact(field: &str, value: &mut Value) {
         Value::Object(fields) => fields.iter_mut().for_each(|(field, value)| redact(field, value)),
         Value::Array(items) => items.iter_mut().for_each(|item| redact(field, item)),
         Value::Null => {}
-        _ if field == "run" || field.ends_with("_at") || field == "at" || field == "since" => {
+        _ if field == "run" || field == "fan_out" || field.ends_with("_at") || field == "at" || field == "since" => {
             *value = format!("[{field}]").into();
         }
         _ if ["elapsed_ms", "bytes", "free_bytes", "data_bytes", "pid", "time_zones"].contains(&field) => {
@@ -79,6 +79,24 @@ fn backfill_that_has_nothing_to_do() {
         "run_nothing",
         workspace.json(0, "backfill +lengths --range 2024-01-02..2024-01-04")
     );
+}
+
+#[test]
+fn the_fan_outs_of_a_run_and_their_items() {
+    let workspace = Workspace::new().with("SAMPLE_SCATTER", "1");
+    workspace.json(0, "run sum");
+
+    assert_answer!("scatter_show", workspace.json(0, "scatter show"));
+    assert_answer!("scatter_items", workspace.json(0, "scatter items sum"));
+    assert_answer!("scatter_items_all", workspace.json(0, "scatter items sum --all"));
+}
+
+#[test]
+fn fan_outs_within_fan_outs() {
+    let workspace = Workspace::new().with("SAMPLE_SCATTER", "1");
+    workspace.json(0, "run grid");
+
+    assert_answer!("scatter_show_nested", workspace.json(0, "scatter show"));
 }
 
 #[test]

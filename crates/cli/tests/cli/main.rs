@@ -10,5 +10,6 @@ mod program;
 mod redefining;
 mod resuming;
 mod saving;
+mod scattering;
 mod talking;
 mod usage;

@@ -11,6 +11,7 @@ pub(crate) const DEADLINE: Duration = Duration::from_secs(100);
 
 pub(crate) struct Workspace {
     folder: tempfile::TempDir,
+    variables: Vec<(&'static str, &'static str)>,
 }
 
 /// What a command left.
@@ -25,7 +26,14 @@ impl Workspace {
     pub(crate) fn new() -> Self {
         Self {
             folder: tempfile::tempdir().unwrap(),
+            variables: Vec::new(),
         }
+    }
+
+    /// One whose program finds this in its environment.
+    pub(crate) fn with(mut self, name: &'static str, value: &'static str) -> Self {
+        self.variables.push((name, value));
+        self
     }
 
     pub(crate) fn path(&self) -> &Path {
@@ -48,6 +56,7 @@ impl Workspace {
                 command.env_remove(name);
             }
         }
+        command.envs(self.variables.iter().copied());
         command
     }
 

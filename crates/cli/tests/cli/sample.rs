@@ -3,6 +3,8 @@
 //! With `SAMPLE_GATE=<socket>` each gated step says there who it is, and waits for a line before it goes on; without it
 //! nothing waits. So a test knows what runs and decides for how long, and nobody sleeps.
 
+mod sample_items;
+
 use std::io::{BufRead as _, BufReader, Write as _};
 use std::os::unix::net::UnixStream;
 use std::process::ExitCode;
@@ -37,8 +39,6 @@ fn pipeline() -> Result<Pipeline> {
             )
             .build();
     }
-    // What a test may have otherwise.
-    let given = |name: &str, usual: &str| std::env::var(name).unwrap_or_else(|_| usual.to_owned());
     let (start, end) = (
         given("SAMPLE_DAYS_START", "2024-01-01"),
         given("SAMPLE_DAYS_END", "2024-01-06"),
@@ -52,8 +52,10 @@ fn pipeline() -> Result<Pipeline> {
         .partitions(Partitions::dynamic("customers"))
         .run(|context: AssetContext| async move { context.partition_label() });
     let is_dynamic = std::env::var_os("SAMPLE_DYNAMIC").is_some();
+    let fans_out = std::env::var_os("SAMPLE_SCATTER").is_some();
     Pipeline::builder(given("SAMPLE_NAME", "sample"))
         .assets(is_dynamic.then_some(orders))
+        .assets(fans_out.then(|| sample_items::assets(days())).into_iter().flatten())
         .asset(
             Asset::new("numbers")
                 .description("Three numbers")
@@ -82,7 +84,11 @@ fn pipeline() -> Result<Pipeline> {
                 .tag("gated")
                 .code_version(given("SAMPLE_DAYS_CODE", ""))
                 .defined_at("sample.rs", 4)
-                .run(|context: AssetContext| async move { pass(&context).await.map(|()| context.partition_label()) }),
+                .run(|context: AssetContext| async move {
+                    pass(name(&context), context.cancelled())
+                        .await
+                        .map(|()| context.partition_label())
+                }),
         )
         .asset(
             Asset::new("bulky")
@@ -93,7 +99,7 @@ fn pipeline() -> Result<Pipeline> {
             Asset::new("stubborn")
                 .tag("gated")
                 .defined_at("sample.rs", 8)
-                .run(|context: AssetContext| async move { wait_at_gate(&context).await.map(|()| 1_i64) }),
+                .run(|context: AssetContext| async move { wait_at_gate(name(&context)).await.map(|()| 1_i64) }),
         )
         .asset(
             Asset::new("lengths")
@@ -128,28 +134,36 @@ fn picky(context: &AssetContext, len: i64) -> Result<i64> {
     Ok(len)
 }
 
+/// What a test may have otherwise.
+fn given(name: &str, usual: &str) -> String {
+    std::env::var(name).unwrap_or_else(|_| usual.to_owned())
+}
+
+fn name(context: &AssetContext) -> String {
+    format!(
+        "{} {} {}",
+        context.asset(),
+        context.partition_label(),
+        context.attempt()
+    )
+}
+
 /// Waits to be let through, or to be cancelled.
-async fn pass(context: &AssetContext) -> Result<()> {
+async fn pass(name: String, cancelled: impl Future<Output = ()>) -> Result<()> {
     tokio::select! {
-        passed = wait_at_gate(context) => passed,
-        () = context.cancelled() => Err(Error::new(ErrorKind::Cancelled, "it was asked to end")),
+        passed = wait_at_gate(name) => passed,
+        () = cancelled => Err(Error::new(ErrorKind::Cancelled, "it was asked to end")),
     }
 }
 
 /// Waits to be let through, whatever happens.
-async fn wait_at_gate(context: &AssetContext) -> Result<()> {
+async fn wait_at_gate(name: String) -> Result<()> {
     let Some(gate) = std::env::var_os("SAMPLE_GATE") else {
         return Ok(());
     };
-    let name = format!(
-        "{} {} {}\n",
-        context.asset(),
-        context.partition_label(),
-        context.attempt()
-    );
     let waiting = tokio::task::spawn_blocking(move || -> std::io::Result<String> {
         let mut stream = UnixStream::connect(gate)?;
-        stream.write_all(name.as_bytes())?;
+        stream.write_all(format!("{name}\n").as_bytes())?;
         let mut line = String::new();
         BufReader::new(stream).read_line(&mut line)?;
         Ok(line)

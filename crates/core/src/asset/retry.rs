@@ -59,6 +59,13 @@ impl Retry {
         self
     }
 
+    /// The same with so many attempts at most; zero is taken as one.
+    #[must_use]
+    pub const fn at_most(mut self, attempts_max: u32) -> Self {
+        self.attempts_max = if attempts_max == 0 { 1 } else { attempts_max };
+        self
+    }
+
     /// Counts every error that user code returns as passing. Panics and contract errors still fail at once.
     #[must_use]
     pub const fn on_any_error(mut self) -> Self {

@@ -3,6 +3,9 @@
 //! Children are dense numbers. They may end in any order and be reported twice: a child that has ended moves no more.
 //! What the counts amount to is for a [`Coordinator`](crate::coordinator::Coordinator) to say.
 
+use std::iter::Sum;
+use std::ops::AddAssign;
+
 use serde::{Deserialize, Serialize};
 
 use crate::partition::PartitionSet;
@@ -154,6 +157,38 @@ impl BarrierCounts {
     /// True when `total` is the sum of all others.
     pub const fn adds_up(&self) -> bool {
         self.total == self.pending + self.leased + self.ended()
+    }
+}
+
+impl AddAssign for BarrierCounts {
+    fn add_assign(&mut self, more: Self) {
+        let Self {
+            total,
+            pending,
+            leased,
+            succeeded,
+            skipped,
+            failed,
+            quarantined,
+            cancelled,
+        } = more;
+        self.total += total;
+        self.pending += pending;
+        self.leased += leased;
+        self.succeeded += succeeded;
+        self.skipped += skipped;
+        self.failed += failed;
+        self.quarantined += quarantined;
+        self.cancelled += cancelled;
+    }
+}
+
+impl Sum for BarrierCounts {
+    fn sum<I: Iterator<Item = Self>>(counts: I) -> Self {
+        counts.fold(Self::default(), |mut sum, more| {
+            sum += more;
+            sum
+        })
     }
 }
 

@@ -3,7 +3,7 @@
 use std::num::NonZeroU32;
 use std::time::Duration;
 
-use serde::{Deserialize, Serialize};
+use serde::{Deserialize, Deserializer, Serialize};
 
 use super::barrier::{Barrier, BarrierCounts};
 use crate::asset::Retry;
@@ -255,24 +255,36 @@ impl Default for FanOutOptions {
     }
 }
 
-/// What somebody wants changed while a fan-out runs; what is `None` stays.
+/// What somebody wants changed while a fan-out runs; what is `None` stays. In JSON, too: there, `null` takes a limit away.
 #[derive(Debug, Clone, Default, PartialEq, Serialize, Deserialize)]
 #[serde(default)]
 pub struct OptionsChange {
     /// How many items may run at once.
     pub max_concurrent: Option<NonZeroU32>,
     /// How often items may start; `Some(None)` takes the limit away.
+    #[serde(skip_serializing_if = "Option::is_none", deserialize_with = "given")]
     pub rate_limit: Option<Option<RateLimit>>,
     /// How many may fail.
     pub failure: Option<FailurePolicy>,
     /// When a failed attempt is followed by another.
     pub retry: Option<Retry>,
     /// How long one attempt may take; `Some(None)` takes the limit away.
+    #[serde(skip_serializing_if = "Option::is_none", deserialize_with = "given")]
     pub item_timeout: Option<Option<Duration>>,
     /// Items of fan-outs with the greater number go first.
     pub priority: Option<i32>,
     /// The most items that are taken; `Some(None)` takes the limit away.
+    #[serde(skip_serializing_if = "Option::is_none", deserialize_with = "given")]
     pub items_max: Option<Option<u64>>,
+}
+
+/// What is there was asked for: `null` takes a limit away, and only what is left out stays.
+fn given<'de, D, T>(deserializer: D) -> std::result::Result<Option<Option<T>>, D::Error>
+where
+    D: Deserializer<'de>,
+    T: Deserialize<'de>,
+{
+    Option::deserialize(deserializer).map(Some)
 }
 
 impl FanOutOptions {
@@ -337,6 +349,37 @@ mod tests {
         assert!(!policy.is_exceeded(10, 10, false));
         assert!(policy.is_exceeded(10, 10, true));
         assert!(FailurePolicy::tolerate_count(2).is_exceeded(3, 3, false));
+    }
+
+    #[test]
+    fn a_limit_that_is_taken_away_is_still_so_after_a_way_through_json() {
+        let changes = [
+            OptionsChange::default(),
+            OptionsChange {
+                rate_limit: Some(None),
+                item_timeout: Some(None),
+                items_max: Some(None),
+                ..OptionsChange::default()
+            },
+            OptionsChange {
+                max_concurrent: NonZeroU32::new(3),
+                rate_limit: Some(RateLimit::per_second(2).ok()),
+                failure: Some(FailurePolicy::tolerate_count(1)),
+                retry: Some(Retry::never()),
+                item_timeout: Some(Some(Duration::from_millis(5))),
+                priority: Some(-1),
+                items_max: Some(Some(9)),
+            },
+        ];
+
+        for change in changes {
+            let text = serde_json::to_string(&change).expect("it is plain data");
+
+            assert_eq!(
+                serde_json::from_str::<OptionsChange>(&text).expect("it was just written"),
+                change
+            );
+        }
     }
 
     #[test]

@@ -3,43 +3,51 @@
 use std::collections::BTreeMap;
 use std::sync::Arc;
 
-use flowstone_core::fan_out::{BarrierCounts, BarrierState, FanOutEvent, OptionsChange};
+use flowstone_core::fan_out::{BarrierState, FanOutEvent, FanOutOptions, OptionsChange};
 use flowstone_core::partition::PartitionSet;
 use flowstone_core::plan::{Force, Redrive, RunRequest};
 use flowstone_core::store::{FanOutFilter, FanOutRow};
 use flowstone_core::{Error, ErrorKind, FanOutId, Result};
 
 use super::Engine;
-use crate::fan_out::LiveFanOut;
+use crate::fan_out::{ItemProgress, LiveFanOut};
 use crate::handle::RunHandle;
 
 impl Engine {
-    /// The items of a fan-out by state, as of now; `None` unless it goes on in this engine. The store has them as of the last
-    /// commit.
-    pub fn fan_out_counts(&self, fan_out: FanOutId) -> Option<BarrierCounts> {
-        self.shared.fan_outs.find(fan_out).map(|live| live.counts())
+    /// How far a fan-out is, as of now; `None` unless it goes on in this engine. The store knows it as of the last commit.
+    pub fn fan_out_progress(&self, fan_out: FanOutId) -> Option<ItemProgress> {
+        self.shared.fan_outs.find(fan_out).map(|live| live.progress())
     }
 
     /// Changes how a fan-out goes about its items while it runs. What runs already is not interrupted: where fewer may run at
-    /// once, no more are started until that few run.
+    /// once, no more are started until that few run. Returns the options from now on, once they are on disk.
     ///
     /// # Errors
     /// `NotFound` unless the fan-out goes on in this engine.
-    pub async fn change_fan_out(&self, fan_out: FanOutId, change: OptionsChange) -> Result<()> {
+    pub async fn change_fan_out(&self, fan_out: FanOutId, change: OptionsChange) -> Result<FanOutOptions> {
         let live = self.live_fan_out(fan_out)?;
         live.take_in(FanOutEvent::OptionsSet(change)).await?;
+        let options = live.options();
         live.look();
         live.nudge();
-        Ok(())
+        self.on_disk().await?;
+        Ok(options)
     }
 
     /// Ends a fan-out: what runs is asked to end, its step fails as cancelled. What has ended is kept, and may be redriven.
+    /// Returns when that is on disk.
     ///
     /// # Errors
     /// `NotFound` unless the fan-out goes on in this engine.
     pub async fn cancel_fan_out(&self, fan_out: FanOutId) -> Result<()> {
         let live = self.live_fan_out(fan_out)?;
-        live.take_in(FanOutEvent::CancelAsked).await.map(drop)
+        live.take_in(FanOutEvent::CancelAsked).await?;
+        self.on_disk().await
+    }
+
+    /// Waits until what was queued so far is on disk.
+    async fn on_disk(&self) -> Result<()> {
+        self.shared.ledger.commit(Vec::new()).await
     }
 
     fn live_fan_out(&self, fan_out: FanOutId) -> Result<Arc<LiveFanOut>> {
@@ -90,7 +98,9 @@ impl Engine {
             );
         }
         if row.state == BarrierState::Complete && !row.has_more_to_read() {
-            return Err(Error::new(ErrorKind::Conflict, "every item of it succeeded").code("nothing_to_redrive"));
+            return Err(Error::new(ErrorKind::Conflict, "every item of it succeeded")
+                .code("nothing_to_redrive")
+                .fix("`run --force` makes its asset anew, with all items"));
         }
         let place = self.shared.ids.iter().position(|id| *id == row.asset);
         let (_, node) = place

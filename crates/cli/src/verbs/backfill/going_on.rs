@@ -57,7 +57,13 @@ pub(super) async fn redrive(context: &Context, args: &OneRunArgs) -> Result<Exit
     }
 }
 
-async fn go_on(context: &Context, ask: &Ask, verb: &'static str, work: Work) -> Result<Reached<Carried>, Failure> {
+/// Asks the process that holds the state; without one, carries the work out here.
+pub(in crate::verbs) async fn go_on(
+    context: &Context,
+    ask: &Ask,
+    verb: &'static str,
+    work: Work,
+) -> Result<Reached<Carried>, Failure> {
     let pipeline: Pipeline = context.pipeline()?;
     let here = async || match carry_out(context, pipeline.clone(), verb, work.clone()).await {
         Err(Failure::Failed(error)) if error.kind() == ErrorKind::Locked => Err(error),
@@ -69,6 +75,6 @@ async fn go_on(context: &Context, ask: &Ask, verb: &'static str, work: Work) -> 
     })
 }
 
-fn other_answer() -> Failure {
+pub(in crate::verbs) fn other_answer() -> Failure {
     Error::new(ErrorKind::Internal, "the running process gave another answer").into()
 }
