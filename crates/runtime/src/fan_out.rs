@@ -32,6 +32,8 @@ use crate::live_run::LiveRun;
 pub use all::ItemProgress;
 pub(crate) use all::LiveFanOuts;
 pub(crate) use lead::{Leading, lead};
+use session::Pulse;
+
 pub(crate) use session::Session;
 
 /// A fan-out while it goes on.
@@ -56,6 +58,8 @@ pub(crate) struct LiveFanOut {
     has_room: Notify,
     /// There may be more items to take.
     has_more: Notify,
+    /// What the sessions of workers show of themselves.
+    pulses: Mutex<BTreeMap<SessionId, Arc<Pulse>>>,
     /// Asks the items to end.
     stop: CancellationToken,
 }
@@ -118,11 +122,16 @@ impl LiveFanOut {
             changed: Notify::new(),
             has_room: Notify::new(),
             has_more: Notify::new(),
+            pulses: Mutex::default(),
         }
     }
 
     fn core(&self) -> MutexGuard<'_, Core> {
         self.core.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    fn pulses(&self) -> MutexGuard<'_, BTreeMap<SessionId, Arc<Pulse>>> {
+        self.pulses.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
     /// The state.

@@ -22,6 +22,7 @@ use tokio::sync::{oneshot, watch};
 use tokio_util::sync::CancellationToken;
 use tracing::debug;
 
+use crate::dispatcher::DispatcherMessage;
 use crate::engine::Shared;
 use crate::fan_out::{LiveFanOut, Session};
 use crate::handle::RunProgress;
@@ -301,7 +302,7 @@ impl LiveRun {
         let has_room = core.busy() < self.in_flight_max;
         let may_go_on = may_go_on && has_room && core.stage == Stage::Going && !core.machine.is_over();
         // What was begun is finished first.
-        if may_go_on && let Some(session) = self.session(&mut core) {
+        if may_go_on && let Some(session) = self.session(&mut core, &hand.given_up) {
             let receipt = self.end_receipt(&core);
             self.queue(&mut core, permit, records, receipt);
             self.nudge(&mut core);
@@ -337,7 +338,7 @@ impl LiveRun {
     }
 
     /// A session at the fan-out whose items go first, of those that want a worker.
-    fn session(&self, core: &mut Core) -> Option<Session> {
+    fn session(&self, core: &mut Core, given_up: &Arc<AtomicBool>) -> Option<Session> {
         if core.fan_outs.is_empty() || core.machine.state() != RunState::Running {
             return None;
         }
@@ -345,7 +346,7 @@ impl LiveRun {
         let fan_out = Arc::clone(wanting.max_by_key(|fan_out| fan_out.rank())?);
         core.at_items += 1;
         let id = SessionId(self.sessions.fetch_add(1, Ordering::Relaxed) + 1);
-        Some(Session::new(fan_out, id, self.in_flight_max))
+        Some(Session::new(fan_out, id, self.in_flight_max, given_up))
     }
 
     /// The step of a chunk that fanned out has ended, in this way.
@@ -394,6 +395,12 @@ impl LiveRun {
     /// The actor that hears of what is special.
     pub(crate) fn actor(&self) -> Option<ActorRef<RunMessage>> {
         self.actor.get().cloned()
+    }
+
+    /// A worker at items was given up: another takes its place.
+    pub(crate) fn replace_worker_at_items(&self) {
+        self.left_items();
+        drop(self.shared.dispatcher.actor.cast(DispatcherMessage::Replace));
     }
 
     /// A worker at items is gone.

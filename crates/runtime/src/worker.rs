@@ -8,6 +8,7 @@ mod call;
 use std::panic::AssertUnwindSafe;
 use std::pin::{Pin, pin};
 use std::sync::Arc;
+use std::sync::atomic::Ordering;
 use std::time::{Duration, Instant};
 
 use flowstone_core::asset::{Body, InputLoader, Outcome, Step};
@@ -99,6 +100,10 @@ async fn carry_out(mut order: Order) {
             Errand::Chunk(claimed) => claimed,
             Errand::Items(session) => {
                 session.run().await;
+                if hand.given_up.load(Ordering::Acquire) {
+                    // Another has taken its place meanwhile.
+                    return;
+                }
                 over = Some(Over {
                     was_at_items: true,
                     ..Over::default()

@@ -13,16 +13,42 @@ use tracing::warn;
 use super::LiveFanOut;
 use crate::worker::panicked;
 
+/// A source that is read, and is closed once, whatever happens.
+pub(super) struct OpenSource {
+    reader: Box<dyn ItemReader>,
+    /// From where to read.
+    cursor: Option<Cursor>,
+    is_closed: bool,
+}
+
+impl OpenSource {
+    pub(super) fn new(reader: Box<dyn ItemReader>, cursor: Option<Cursor>) -> Self {
+        Self {
+            reader,
+            cursor,
+            is_closed: false,
+        }
+    }
+
+    pub(super) async fn close(&mut self) {
+        if !std::mem::replace(&mut self.is_closed, true)
+            && let Err(panic) = AssertUnwindSafe(self.reader.close()).catch_unwind().await
+        {
+            let error = panicked(&*panic);
+            warn!(%error, "a reader could not be closed");
+        }
+    }
+}
+
 impl LiveFanOut {
-    /// Reads from `cursor` to the end, or to as many items as may come. Closes the reader, however it goes.
-    pub(super) async fn feed(&self, mut reader: Box<dyn ItemReader>, cursor: Option<Cursor>) -> Result<()> {
-        let fed = AssertUnwindSafe(self.feed_from(&mut *reader, cursor))
+    /// Reads to the end of the source, or as many items as may come; then the source is closed.
+    pub(super) async fn feed(&self, source: &mut OpenSource) -> Result<()> {
+        let cursor = source.cursor.take();
+        let fed = AssertUnwindSafe(self.feed_from(&mut *source.reader, cursor))
             .catch_unwind()
             .await;
-        let closed = AssertUnwindSafe(reader.close()).catch_unwind().await;
-        let fed = fed.and_then(|fed| closed.map(|()| fed));
-        let fed = fed.unwrap_or_else(|panic| Err(panicked(&*panic)));
-        match fed {
+        source.close().await;
+        match fed.unwrap_or_else(|panic| Err(panicked(&*panic))) {
             Ok(()) => Ok(()),
             // The lead is told to stop by other means.
             Err(error) if error.kind() == ErrorKind::Cancelled => Ok(()),

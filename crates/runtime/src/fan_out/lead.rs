@@ -10,17 +10,19 @@ use flowstone_core::fan_out::{
     RecordedFanOut, SessionId,
 };
 use flowstone_core::plan::RunRequest;
-use flowstone_core::reader::{Cursor, ItemReader};
 use flowstone_core::store::{FanOutFilter, FanOutOpened, FanOutRow, Lead, Record, Store};
 use flowstone_core::{BoxFuture, Error, ErrorKind, FanOutId, Result, RunId, Value};
 use tokio_util::sync::CancellationToken;
-use tracing::info;
+use tracing::{info, warn};
 
+use super::feed::OpenSource;
 use super::outcomes::outcomes;
-use super::{LiveFanOut, Opening, Session};
+use super::{LiveFanOut, Opening, Pulse, Session};
 use crate::ledger::{Entry, Receipt};
 use crate::live_run::LiveRun;
 
+/// However short the timeout of items is, a worker is not given up before it was silent for so long.
+const HANGS_AFTER_MIN: Duration = Duration::from_secs(2);
 /// How many failures are read back at once.
 const FAILURES_LEN: usize = 10_000;
 
@@ -52,10 +54,19 @@ pub(crate) fn lead(leading: Leading) -> BoxFuture<'static, Result<Outcome<Value>
     Box::pin(async move {
         let (live, stop) = (Arc::clone(&leading.live), leading.stop.clone());
         let begun = leading.begin().await?;
-        let Begun { fan_out, reader, row } = begun;
+        let Begun {
+            fan_out,
+            mut source,
+            row,
+        } = begun;
         let enlisted = live.enlist(&fan_out);
-        fan_out.go_on(reader, &stop).await?;
+        let gone_on = fan_out.go_on(&mut source, &stop).await;
+        // It may have ended before its items were all read.
+        if let Some(source) = &mut source {
+            source.close().await;
+        }
         drop(enlisted);
+        gone_on?;
         fan_out.finish(row).await
     })
 }
@@ -64,7 +75,7 @@ pub(crate) fn lead(leading: Leading) -> BoxFuture<'static, Result<Outcome<Value>
 struct Begun {
     fan_out: Arc<LiveFanOut>,
     /// Where its items come from, and how far they came; `None` when they are all known.
-    reader: Option<(Box<dyn ItemReader>, Option<Cursor>)>,
+    source: Option<OpenSource>,
     row: Option<FanOutRow>,
 }
 
@@ -142,7 +153,7 @@ impl Leading {
         fan_out.queue(vec![opened], Vec::new()).await?;
         Ok(Begun {
             fan_out,
-            reader: Some((reader, None)),
+            source: Some(OpenSource::new(reader, None)),
             row: None,
         })
     }
@@ -166,21 +177,25 @@ impl Leading {
             let (machine, effects) = FanOutMachine::recover(&recorded, self.lead, coordinator, now)?;
             (machine, Vec::new(), effects)
         };
-        let reader = match machine.state() {
-            BarrierState::Filling => Some((self.spec.open(&self.step).await?, row.cursor.clone())),
-            _ => None,
-        };
         let mut machine = machine;
-        match &reader {
-            Some((reader, _)) if reader.has_distinct_keys() => machine.forget_keys(),
-            Some(_) => remember_keys(self.store(), &mut machine, &recorded).await?,
-            None => {}
+        let mut source = None;
+        if machine.state() == BarrierState::Filling {
+            let reader = self.spec.open(&self.step).await?;
+            if reader.has_distinct_keys() {
+                machine.forget_keys();
+            }
+            let mut opened = OpenSource::new(reader, row.cursor.clone());
+            if let Err(error) = remember_keys(self.store(), &mut machine, &recorded).await {
+                opened.close().await;
+                return Err(error);
+            }
+            source = Some(opened);
         }
         let fan_out = self.live_with(machine, row.shared.clone());
         fan_out.queue(records, effects).await?;
         Ok(Begun {
             fan_out,
-            reader,
+            source,
             row: Some(row),
         })
     }
@@ -218,14 +233,10 @@ impl LiveFanOut {
     ///
     /// # Errors
     /// `Cancelled` when the step is to end while the fan-out stays open.
-    async fn go_on(
-        self: &Arc<Self>,
-        reader: Option<(Box<dyn ItemReader>, Option<Cursor>)>,
-        run_stop: &CancellationToken,
-    ) -> Result<()> {
+    async fn go_on(self: &Arc<Self>, source: &mut Option<OpenSource>, run_stop: &CancellationToken) -> Result<()> {
         let feed = async {
-            match reader {
-                Some((reader, cursor)) => self.feed(reader, cursor).await,
+            match source {
+                Some(source) => self.feed(source).await,
                 None => Ok(()),
             }
         };
@@ -242,7 +253,7 @@ impl LiveFanOut {
             if is_stopping && self.counts().leased == 0 {
                 return Err(Error::new(ErrorKind::Cancelled, "it was asked to end"));
             }
-            let due = self.until_due();
+            let (due, look) = (self.until_due(), self.until_look());
             tokio::select! {
                 biased;
                 () = self.step.cancelled.cancelled(), if !is_stopping => {
@@ -260,6 +271,7 @@ impl LiveFanOut {
                     self.live.nudge_for_items();
                     self.has_more.notify_waiters();
                 }
+                () = tokio::time::sleep(look.unwrap_or_default()), if look.is_some() => self.give_up_hanging().await?,
             }
         }
         let end_on_disk = self.core().end_on_disk.take();
@@ -282,6 +294,37 @@ impl LiveFanOut {
                 .unwrap_or_default()
                 .max(Duration::from_millis(1)),
         )
+    }
+
+    /// How long until it is to be looked whether workers hang; `None` where items have all the time in the world.
+    fn until_look(&self) -> Option<Duration> {
+        self.hangs_after().map(|after| after / 2)
+    }
+
+    /// How long a worker shows nothing of itself when an item blocks its thread beyond its timeout.
+    fn hangs_after(&self) -> Option<Duration> {
+        let timeout = self.core().machine.options().item_timeout?;
+        Some((timeout + 2 * self.live.shared.cancel_grace).max(HANGS_AFTER_MIN))
+    }
+
+    /// Gives up workers that hang at an item. What they had is tried again with more care, until the item is found out.
+    async fn give_up_hanging(&self) -> Result<()> {
+        let Some(after) = self.hangs_after() else { return Ok(()) };
+        let hanging: Vec<SessionId> = {
+            let mut pulses = self.pulses();
+            let hangs = |pulse: &Pulse| pulse.age() > after && pulse.give_up();
+            let hanging = pulses.iter().filter(|(_, pulse)| hangs(pulse)).map(|(id, _)| *id);
+            let hanging = hanging.collect::<Vec<_>>();
+            hanging.iter().for_each(|id| drop(pulses.remove(id)));
+            hanging
+        };
+        for session in hanging {
+            warn!(fan_out = %self.fan_out, "a worker hangs at an item and is given up");
+            self.live.replace_worker_at_items();
+            self.bury(session).await?;
+            self.live.nudge_for_items();
+        }
+        Ok(())
     }
 
     /// The step is to end: because its run is cancelled, because its time is over, or because the process ends and the
@@ -385,6 +428,9 @@ async fn read_back(store: &dyn Store, row: FanOutRow) -> Result<RecordedFanOut> 
 }
 
 async fn remember_keys(store: &dyn Store, machine: &mut FanOutMachine, recorded: &RecordedFanOut) -> Result<()> {
+    if !machine.remembers_keys() {
+        return Ok(());
+    }
     for page in &recorded.pages {
         if let Some(page) = load(store, recorded.row.fan_out, page.first).await? {
             page.items.iter().for_each(|item| machine.remember(&item.key));

@@ -2,7 +2,8 @@
 
 use std::collections::{BTreeMap, VecDeque};
 use std::panic::AssertUnwindSafe;
-use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::{Duration, Instant};
 
 use flowstone_core::fan_out::{
@@ -30,6 +31,9 @@ const CLAIM_LEN_MIN: u64 = 16;
 /// How long a session keeps its thread while items end at once.
 const YIELD_AFTER: Duration = Duration::from_millis(1);
 
+/// How often a session shows that it does not hang, at least.
+const PULSE_EVERY: Duration = Duration::from_millis(500);
+
 /// A worker's time at a fan-out. If it is dropped before it is over, the worker died, and the run's actor hears of it.
 pub(crate) struct Session {
     fan_out: Arc<LiveFanOut>,
@@ -39,6 +43,34 @@ pub(crate) struct Session {
     /// True for a worker, who may be wanted elsewhere; false for the lead.
     is_worker: bool,
     is_over: bool,
+    pulse: Arc<Pulse>,
+}
+
+/// What a session shows of itself, so that others can tell whether an item blocks its thread.
+pub(super) struct Pulse {
+    shown: Mutex<Instant>,
+    /// Set when the worker is given up; its slot then goes nowhere.
+    given_up: Arc<AtomicBool>,
+}
+
+impl Pulse {
+    fn shown(&self) -> MutexGuard<'_, Instant> {
+        self.shown.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    fn show(&self) {
+        *self.shown() = Instant::now();
+    }
+
+    /// How long nothing was shown.
+    pub(super) fn age(&self) -> Duration {
+        self.shown().elapsed()
+    }
+
+    /// Gives the worker up; true when nobody had.
+    pub(super) fn give_up(&self) -> bool {
+        !self.given_up.swap(true, Ordering::AcqRel)
+    }
 }
 
 /// Items that are called for together.
@@ -90,13 +122,19 @@ impl Drop for Session {
 
 impl Session {
     /// A worker's.
-    pub(crate) fn new(fan_out: Arc<LiveFanOut>, id: SessionId, workers: usize) -> Self {
+    pub(crate) fn new(fan_out: Arc<LiveFanOut>, id: SessionId, workers: usize, given_up: &Arc<AtomicBool>) -> Self {
+        let pulse = Arc::new(Pulse {
+            shown: Mutex::new(Instant::now()),
+            given_up: Arc::clone(given_up),
+        });
+        fan_out.pulses().insert(id, Arc::clone(&pulse));
         Self {
             fan_out,
             id,
             workers,
             is_worker: true,
             is_over: false,
+            pulse,
         }
     }
 
@@ -108,6 +146,11 @@ impl Session {
             workers: 1,
             is_worker: false,
             is_over: false,
+            // Its items are led, and hang nobody.
+            pulse: Arc::new(Pulse {
+                shown: Mutex::new(Instant::now()),
+                given_up: Arc::default(),
+            }),
         }
     }
 
@@ -120,6 +163,7 @@ impl Session {
             self.fan_out.live.refuse(error);
         }
         drop(self.fan_out.report(FanOutEvent::SessionOver(self.id)).await);
+        self.fan_out.pulses().remove(&self.id);
         self.is_over = true;
     }
 
@@ -137,12 +181,15 @@ impl Session {
         let (mut reported, mut yielded) = (Instant::now(), Instant::now());
         let mut may_be_more = true;
         loop {
+            self.pulse.show();
             if !self.may_go_on() {
                 // What has not started is for others.
                 hands.queue.clear();
                 may_be_more = false;
             } else if may_be_more && hands.queue.is_empty() {
                 may_be_more = self.claim(&mut hands, in_flight.len()).await?;
+                // Whoever was woken by that waits at this thread, and an item may block it.
+                tokio::task::yield_now().await;
             }
             let at_once = self.at_once();
             while in_flight.len() < at_once
@@ -154,6 +201,7 @@ impl Session {
                     std::task::Poll::Pending => in_flight.push(running),
                 }
                 if yielded.elapsed() >= YIELD_AFTER {
+                    self.pulse.show();
                     // Whoever waits at this thread is to have it now and then.
                     tokio::task::yield_now().await;
                     yielded = Instant::now();
@@ -171,6 +219,7 @@ impl Session {
                 self.report(&mut hands).await?;
                 reported = Instant::now();
                 may_be_more = true;
+                tokio::task::yield_now().await;
                 continue;
             }
             let waits = in_flight.len() >= at_once || hands.queue.is_empty() && !may_be_more;
@@ -184,7 +233,7 @@ impl Session {
                         }
                     }
                     () = self.fan_out.stop.cancelled() => {}
-                    () = tokio::time::sleep(REPORT_AFTER), if hands.ended > 0 => {}
+                    () = tokio::time::sleep(if hands.ended > 0 { REPORT_AFTER } else { PULSE_EVERY }) => {}
                     // There may be more to take by now, or more may run at once.
                     () = self.fan_out.has_more.notified() => may_be_more = true,
                 }
@@ -215,7 +264,9 @@ impl Session {
     }
 
     fn may_go_on(&self) -> bool {
-        !self.fan_out.stop.is_cancelled() && self.fan_out.live.may_take_items(self.is_worker)
+        !self.fan_out.stop.is_cancelled()
+            && !self.pulse.given_up.load(Ordering::Acquire)
+            && self.fan_out.live.may_take_items(self.is_worker)
     }
 
     fn at_once(&self) -> usize {

@@ -630,3 +630,32 @@ async fn no_more_items_are_taken_than_may_and_a_redrive_with_more_reads_on() {
         assert_eq!(value(&engine).await.0, sum_to(1_800), "{max}, then more");
     }
 }
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 6)]
+async fn an_item_that_blocks_its_thread_is_found_out_and_holds_up_nobody_else() {
+    let (release, held) = std::sync::mpsc::sync_channel::<()>(1);
+    let held = Arc::new(Mutex::new(held));
+    let numbers = Numbers::new(40, move |number, _| {
+        let held = Arc::clone(&held);
+        async move {
+            if number == 7 {
+                // What nobody should do: it does not give its thread back while the test lasts.
+                drop(held.lock().map(|held| held.recv()));
+            }
+            Ok(Outcome::Value(number))
+        }
+    });
+    let numbers = numbers.with(|options| {
+        options.item_timeout = Some(Duration::from_millis(10));
+        options.failure = FailurePolicy::tolerate_count(1);
+    });
+    let engine = engine([numbers.asset()]).await;
+
+    let report = engine.run(sum_of_all()).await.unwrap();
+
+    assert_eq!(report.state, RunState::Succeeded, "{report:?}");
+    let (sum, _, failed) = value(&engine).await;
+    assert_eq!((sum, failed[0].0), (sum_to(40) - 7, 7));
+    assert!(failed[0].1.contains("died 3 times"), "{failed:?}");
+    drop(release);
+}
