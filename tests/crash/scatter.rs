@@ -1,4 +1,4 @@
-//! Kills a program amid its items: none is lost, none counts twice, and one that kills its process does so three times.
+//! Kills a program amid its items: none is lost, none counts twice, and one that kills its process is found out.
 //!
 //! The program is this test binary started again, with `FLOWSTONE_SCATTER` naming its state folder and what its items do.
 
@@ -163,18 +163,19 @@ fn after_any_kills_every_item_counts_once() {
 }
 
 #[test]
-fn an_item_that_kills_its_process_does_so_three_times_and_its_neighbors_succeed() {
+fn an_item_that_kills_its_process_is_found_out_and_its_neighbors_succeed() {
     let folder = prepared();
-    let mut deaths = 0;
+    let mut deaths = 0_u8;
 
     while !output_at_most(start(folder.path(), true), DEADLINE).status.success() {
         deaths += 1;
-        assert!(deaths <= 3, "it dies again and again");
+        assert!(deaths <= 4, "it dies again and again");
     }
 
-    assert_eq!(deaths, 3);
+    // The first process runs ahead of the disk: it may die before it is known there what it was at. No later one does.
+    assert!(deaths >= 3, "{deaths} deaths");
     let row = fan_out(folder.path());
     assert_eq!(row.state, BarrierState::Partial);
     assert_eq!((row.counts.succeeded, row.counts.quarantined), (ITEMS - 1, 1));
-    assert_eq!(ran(folder.path())[POISON as usize], 3);
+    assert_eq!(ran(folder.path())[POISON as usize], deaths);
 }
