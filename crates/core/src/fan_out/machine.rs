@@ -204,6 +204,8 @@ pub struct FanOutMachine {
     /// Items that have not ended since they were in flight at a death, by the claim that remembers it.
     doubts: BTreeMap<u64, PartitionSet>,
     schedule: Schedule,
+    /// The place in the schedule at which somebody was woken last: once is enough for each.
+    woken_at: Option<Timestamp>,
     first_error: Option<ErrorRecord>,
     /// Why the whole failed.
     failure: Option<ErrorRecord>,
@@ -234,6 +236,7 @@ impl FanOutMachine {
             suspects: Suspects::default(),
             doubts: BTreeMap::new(),
             schedule: Schedule::default(),
+            woken_at: None,
             first_error: None,
             failure: None,
             is_recovered: false,
@@ -420,6 +423,10 @@ impl FanOutMachine {
                 self.resting.remove(item);
             }
         }
+        let limit = self.options.rate_limit.as_ref();
+        if limit.is_some_and(|limit| self.schedule.next_at(limit, now) <= now) {
+            self.woken_at = self.schedule.on_schedule_at;
+        }
         Ok(self.next_due(now).map(FanOutEffect::WakeAt).into_iter().collect())
     }
 
@@ -430,7 +437,9 @@ impl FanOutMachine {
         let on_schedule = limit.and_then(|limit| {
             let waits = self.barrier.get(ChildState::Pending).len() > self.resting.len();
             let next = self.schedule.next_at(limit, now);
-            (waits && next > now).then_some(next)
+            // The time may have come since somebody was refused, and nobody else would tell him.
+            let is_news = next > now || self.woken_at != self.schedule.on_schedule_at;
+            (waits && is_news).then_some(next)
         });
         retry.into_iter().chain(on_schedule).min()
     }

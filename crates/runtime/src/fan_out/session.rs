@@ -181,6 +181,8 @@ impl Session {
         let (mut reported, mut yielded) = (Instant::now(), Instant::now());
         let mut may_be_more = true;
         loop {
+            // Heard from here on, so that nothing is missed between a refused claim and the wait for more.
+            let more = self.fan_out.has_more.notified();
             self.pulse.show();
             if !self.may_go_on() {
                 // What has not started is for others.
@@ -235,7 +237,7 @@ impl Session {
                     () = self.fan_out.stop.cancelled() => {}
                     () = tokio::time::sleep(if hands.ended > 0 { REPORT_AFTER } else { PULSE_EVERY }) => {}
                     // There may be more to take by now, or more may run at once.
-                    () = self.fan_out.has_more.notified() => may_be_more = true,
+                    () = more => may_be_more = true,
                 }
             }
         }

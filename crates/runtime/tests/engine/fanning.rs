@@ -416,6 +416,31 @@ async fn items_start_no_faster_than_the_rate_allows() {
     }
 }
 
+/// On real time: the next item is due sooner than anybody can look.
+#[tokio::test]
+async fn a_high_rate_keeps_items_coming() {
+    let all = Arc::new(tokio::sync::Barrier::new(200));
+    let arriving = Arc::clone(&all);
+    let numbers = Numbers::new(200, move |number, _| {
+        let arriving = Arc::clone(&arriving);
+        async move {
+            // No item ends before the last has started, so that only the schedule lets others start.
+            arriving.wait().await;
+            Ok(Outcome::Value(number))
+        }
+    });
+    let numbers = numbers.with(|options| {
+        options.max_concurrent = NonZeroU32::new(200).unwrap();
+        options.rate_limit = RateLimit::per_second(10_000).ok();
+    });
+    let engine = engine([numbers.asset()]).await;
+
+    let report = within(engine.run(sum_of_all())).await.unwrap();
+
+    assert_eq!(report.state, RunState::Succeeded);
+    assert_eq!(value(&engine).await.0, sum_to(200));
+}
+
 #[tokio::test(start_paused = true)]
 async fn an_item_that_takes_too_long_fails_by_its_timeout() {
     let numbers = Numbers::new(3, |number, _| async move {
