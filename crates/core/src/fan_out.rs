@@ -19,7 +19,9 @@ pub use body::{
     AdaptiveBatches, Batching, BlockingItem, EachItem, EachItemBlocking, FanOut, ItemCall, ItemResult, ItemResults,
     ItemSlot, ItemWork, ManyItems,
 };
-pub use machine::{FanOutEffect, FanOutEvent, FanOutMachine, ItemChunk, ItemEnd, ItemEnded, RecordedFanOut, SessionId};
+pub use machine::{
+    FanOutEffect, FanOutEvent, FanOutMachine, ItemChunk, ItemEnd, ItemEnded, RecordedFanOut, SessionId, next_claim_len,
+};
 pub use options::{FailurePolicy, FanOutOptions, ItemOrder, OptionsChange, RateLimit, Tolerance};
 pub use outcomes::{ItemOutcome, Outcomes, RawOutcome};
 pub use page::ItemPage;

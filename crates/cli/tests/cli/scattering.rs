@@ -243,8 +243,7 @@ fn a_second_process_changes_what_goes_on() {
 
     let changed = workspace.json(
         0,
-        "scatter set sum --max-concurrent 4 --rate-limit 600/min:50 --tolerate 50% --attempts 2 --item-timeout 1h --priority -3 \
-         --items-max 100",
+        "scatter set sum --max-concurrent 4 --rate-limit 600/min:50 --tolerate 50% --attempts 2 --item-timeout 1h --priority -3",
     );
     let mut waiting: Vec<Arrival> = (0..3).map(|_| gate.next()).collect();
     let options = &changed["options"];
@@ -258,11 +257,13 @@ fn a_second_process_changes_what_goes_on() {
             "item_timeout_ms": 3_600_000,
             "order": "breadth",
             "priority": -3,
-            "items_max": 100,
+            "items_max": null,
             "page_len": 1000,
         })
     );
-    let back = workspace.run("scatter set sum --item-timeout none --items-max none --rate-limit none");
+    let settled = workspace.json(1, "scatter set sum --items-max 100");
+    assert!(settled.to_string().contains("its items are all read"), "{settled:#}");
+    let back = workspace.run("scatter set sum --item-timeout none --rate-limit none");
     assert!(back.stdout.contains("at most 4 at once, a share"), "{back:#?}");
     waiting.push(held);
     waiting.into_iter().for_each(Arrival::pass);

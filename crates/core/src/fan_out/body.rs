@@ -168,7 +168,7 @@ pub trait FanOut: Send + Sync + 'static {
     /// How to go about the items, unless somebody changes it while it runs.
     fn options(&self) -> FanOutOptions;
 
-    /// Who says what the ends of items amount to.
+    /// Who says what the ends of items amount to, until somebody changes how many may fail: then the failure policy does.
     fn coordinator(&self, options: &FanOutOptions) -> Arc<dyn Coordinator> {
         Arc::new(options.failure)
     }

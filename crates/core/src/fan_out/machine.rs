@@ -28,6 +28,7 @@ mod claim;
 mod recover;
 mod settle;
 
+pub use claim::next_claim_len;
 pub use recover::RecordedFanOut;
 
 /// Pages that may wait to be worked at before no more are read.
@@ -396,6 +397,14 @@ impl FanOutMachine {
     }
 
     fn set(&mut self, change: &OptionsChange, now: Timestamp) -> Result<Vec<FanOutEffect>> {
+        if change.items_max.is_some() && self.barrier.is_sealed() {
+            return Err(Error::new(
+                ErrorKind::IllegalTransition,
+                "its items are all read: how many may come is settled",
+            )
+            .code("fan_out_sealed")
+            .fix("give the asset the other limit and redrive: reading goes on where it ended"));
+        }
         let options = self.options.changed(change);
         if let (Some(from), Some(to)) = (&self.options.rate_limit, &options.rate_limit) {
             self.schedule.change(from, to, now);

@@ -7,8 +7,8 @@ use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::{Duration, Instant};
 
 use flowstone_core::fan_out::{
-    AdaptiveBatches, FanOutEvent, ITEM_CHUNK_LEN_MAX, ItemCall, ItemChunk, ItemEnd, ItemEnded, ItemPage, ItemResult,
-    ItemWork, SessionId,
+    AdaptiveBatches, FanOutEvent, ItemCall, ItemChunk, ItemEnd, ItemEnded, ItemPage, ItemResult, ItemWork, SessionId,
+    next_claim_len,
 };
 use flowstone_core::{BoxFuture, Error, ErrorKind, Result};
 use futures::stream::FuturesUnordered;
@@ -24,10 +24,6 @@ use crate::worker::{blocking, panicked};
 const REPORT_LEN_MAX: usize = 1_000;
 /// … or so long.
 const REPORT_AFTER: Duration = Duration::from_millis(5);
-/// A claim is to last about so long: what is claimed and has not started is lost time when the process dies…
-const CLAIM_TIME: Duration = Duration::from_millis(20);
-/// … but is not to be smaller than this, or than what runs at once.
-const CLAIM_LEN_MIN: u64 = 16;
 /// How long a session keeps its thread while items end at once.
 const YIELD_AFTER: Duration = Duration::from_millis(1);
 
@@ -173,7 +169,6 @@ impl Session {
                 ItemWork::Many { adaptive, .. } => *adaptive,
                 _ => None,
             },
-            claim_len: CLAIM_LEN_MIN,
             call_len: 1,
             ..Hands::default()
         };
@@ -277,10 +272,12 @@ impl Session {
 
     /// Takes a claim; false when there is none to take.
     async fn claim(&self, hands: &mut Hands, running: usize) -> Result<bool> {
+        let took = hands.claimed_at.map(|at| at.elapsed());
+        hands.claim_len = next_claim_len(hands.claim_len, took, self.at_once() as u64);
         let event = FanOutEvent::WorkerFree {
             session: self.id,
             workers: self.workers,
-            items_max: hands.next_claim_len(self.at_once() as u64),
+            items_max: hands.claim_len,
             running: running as u64,
         };
         let taken = match self.fan_out.take_in(event).await {
@@ -420,18 +417,6 @@ impl Session {
 }
 
 impl Hands {
-    /// How many items to claim: twice as many as last time when those took little time, half as many when they took long.
-    fn next_claim_len(&mut self, at_once: u64) -> u64 {
-        let took = self.claimed_at.map(|at| at.elapsed());
-        let len = match took {
-            Some(took) if took < CLAIM_TIME => self.claim_len * 2,
-            Some(took) if took > 4 * CLAIM_TIME => self.claim_len / 2,
-            _ => self.claim_len,
-        };
-        self.claim_len = len.clamp(at_once.clamp(CLAIM_LEN_MIN, ITEM_CHUNK_LEN_MAX), ITEM_CHUNK_LEN_MAX);
-        self.claim_len
-    }
-
     fn note(&mut self, Ended { chunk, items, took }: Ended) {
         self.ended += items.len();
         if let Some(adaptive) = &self.adaptive {

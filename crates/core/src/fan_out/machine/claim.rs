@@ -1,5 +1,7 @@
 //! Which items a free worker gets.
 
+use std::time::Duration;
+
 use jiff::Timestamp;
 
 use super::{Calls, ChildState, Claimed, FanOutEffect, FanOutMachine, ItemChunk, SessionId};
@@ -8,6 +10,22 @@ use crate::fan_out::ITEM_CHUNK_LEN_MAX;
 use crate::partition::PartitionSet;
 use crate::run::Care;
 use crate::store::ItemClaim;
+
+/// A claim is to last about so long: what is claimed and has not started is lost time when the process dies…
+const CLAIM_TIME: Duration = Duration::from_millis(20);
+/// … but is not to be smaller than this, or than what runs at once.
+const CLAIM_LEN_MIN: u64 = 16;
+
+/// How many items a worker claims after `len` that it was busy with for `took`, if it had any: twice as many when they took
+/// little time, half as many when they took long, and at least as many as it may run `at_once`.
+pub fn next_claim_len(len: u64, took: Option<Duration>, at_once: u64) -> u64 {
+    let len = match took {
+        Some(took) if took < CLAIM_TIME => len.saturating_mul(2),
+        Some(took) if took > 4 * CLAIM_TIME => len / 2,
+        _ => len,
+    };
+    len.clamp(at_once.clamp(CLAIM_LEN_MIN, ITEM_CHUNK_LEN_MAX), ITEM_CHUNK_LEN_MAX)
+}
 
 impl FanOutMachine {
     /// The number of workers that would be of use besides those that work at it, at most `count_max`.
@@ -201,5 +219,22 @@ impl FanOutMachine {
             is_held: true,
         });
         Ok(vec![self.commit(progress), FanOutEffect::Start(work)])
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn claims_grow_while_items_are_fast_and_shrink_while_they_are_slow() {
+        let (fast, fair, slow) = (CLAIM_TIME / 2, 2 * CLAIM_TIME, 5 * CLAIM_TIME);
+
+        assert_eq!(next_claim_len(0, None, 1), CLAIM_LEN_MIN);
+        assert_eq!(next_claim_len(100, Some(fast), 1), 200);
+        assert_eq!(next_claim_len(100, Some(fair), 1), 100);
+        assert_eq!(next_claim_len(100, Some(slow), 1), 50);
+        assert_eq!(next_claim_len(100, Some(slow), 80), 80);
+        assert_eq!(next_claim_len(900, Some(fast), 5_000), ITEM_CHUNK_LEN_MAX);
     }
 }

@@ -1,7 +1,7 @@
 //! Reports that come twice, late, or from strangers: no counter moves, and whoever reports learns why.
 
 use flowstone_core::ErrorKind;
-use flowstone_core::fan_out::{BarrierState, FanOutEvent, FanOutMachine, ItemChunk, ItemEnd, SessionId};
+use flowstone_core::fan_out::{BarrierState, FanOutEvent, FanOutMachine, ItemChunk, ItemEnd, OptionsChange, SessionId};
 
 use super::{ask, at, claim_one, for_good, for_now, lead, lenient, machine, read, report, report_at, sealed, value};
 
@@ -186,4 +186,23 @@ fn a_fan_out_that_ends_while_items_wait_for_their_next_attempt_reads_nothing_mor
 
     assert_eq!(machine.to_read(), None);
     assert!(!machine.works_at(&(0..2)));
+}
+
+#[test]
+fn how_many_items_may_come_is_settled_once_they_are_read() {
+    let mut machine = machine(lenient(3));
+    let more = || {
+        FanOutEvent::OptionsSet(OptionsChange {
+            items_max: Some(Some(9)),
+            ..OptionsChange::default()
+        })
+    };
+    read(&mut machine, 2, false).unwrap();
+    machine.apply(more(), at(0)).unwrap();
+    assert_eq!(machine.options().items_max, Some(9));
+    machine.apply(FanOutEvent::EnoughRead, at(0)).unwrap();
+
+    let refused = machine.apply(more(), at(1)).unwrap_err();
+
+    assert_eq!(refused.stable_code(), "fan_out_sealed");
 }
