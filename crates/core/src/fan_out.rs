@@ -13,6 +13,7 @@ mod page;
 mod rate;
 mod seen;
 mod segment;
+mod take_up;
 
 pub use barrier::{Barrier, BarrierCounts, BarrierState, ChildState};
 pub use body::{
@@ -26,6 +27,7 @@ pub use options::{FailurePolicy, FanOutOptions, ItemOrder, OptionsChange, RateLi
 pub use outcomes::{ItemOutcome, Outcomes, RawOutcome};
 pub use page::ItemPage;
 pub use segment::SegmentBody;
+pub use take_up::TakeUp;
 
 /// The most items that are claimed at once.
 pub const ITEM_CHUNK_LEN_MAX: u64 = 1_000;

@@ -115,6 +115,25 @@ pub struct Page {
     pub next: Option<Cursor>,
 }
 
+impl Page {
+    /// Says whether it is what a reader may give that was asked for `items_max` items.
+    ///
+    /// # Errors
+    /// `LimitExceeded` with code `page_too_long` when it has more, or as for [`Item::check`].
+    pub fn check(&self, items_max: usize) -> Result<()> {
+        let len = self.items.len();
+        if len > items_max {
+            return Err(Error::new(
+                ErrorKind::LimitExceeded,
+                format!("the page has {len} items, {items_max} were asked for"),
+            )
+            .code("page_too_long")
+            .fix("give at most as many items as are asked for, and where to go on with the others"));
+        }
+        self.items.iter().try_for_each(Item::check)
+    }
+}
+
 /// Reads items from a source.
 ///
 /// Implementors promise that reading on from a cursor yields the items that follow it, that a page holds at most
@@ -150,4 +169,29 @@ pub trait ItemSource: Send + Sync + 'static {
     /// # Errors
     /// `NotFound` for a source that is not there, `PermissionDenied`, `Unavailable` for passing faults.
     async fn open(&self) -> Result<Box<dyn ItemReader>>;
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_page_has_at_most_what_was_asked_for_and_no_item_beyond_its_bounds() {
+        let page = |key: &str| Page {
+            items: vec![Item {
+                key: key.to_owned(),
+                json: Bytes::from_static(b"1"),
+            }],
+            next: None,
+        };
+
+        let checked = [
+            page("a").check(1),
+            page("a").check(0),
+            page(&"a".repeat(ITEM_KEY_LEN_MAX + 1)).check(1),
+        ];
+
+        let codes = checked.map(|checked| checked.err().map(|error| error.stable_code()));
+        assert_eq!(codes, [None, Some("page_too_long"), Some("item_too_large")]);
+    }
 }

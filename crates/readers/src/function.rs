@@ -129,24 +129,13 @@ impl ItemReader for PageFn {
         let start = cursor.map(|cursor| FORMAT.open(cursor)).transpose()?;
         let reading = (self.read)(start.map(|position| position.rest()), items_max)?;
         let (items, next) = reading.await?;
-        if items.len() > items_max {
-            let given = items.len();
-            return Err(Error::new(
-                ErrorKind::LimitExceeded,
-                format!("it gave {given} items, {items_max} were asked for"),
-            )
-            .code("page_too_long")
-            .during("read")
-            .about(FORMAT.reader)
-            .fix("give at most as many as the second argument says, and where to go on with the others"));
-        }
-        for item in &items {
-            item.check()?;
-        }
-        Ok(Page {
+        let page = Page {
             items,
             next: next.map(|next| FORMAT.cursor(|position| position.extend(next))),
-        })
+        };
+        let checked = page.check(items_max);
+        checked.map_err(|error| error.during("read").about(FORMAT.reader))?;
+        Ok(page)
     }
 
     async fn close(&mut self) {}

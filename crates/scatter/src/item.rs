@@ -7,7 +7,6 @@ use std::sync::Arc;
 use bytes::Bytes;
 use flowstone_core::asset::{Argument, FromStep, ItemPart, Step};
 use flowstone_core::fan_out::{ItemPage, ItemSlot};
-use flowstone_core::partition::PartitionSet;
 use flowstone_core::reader::Item as RawItem;
 use flowstone_core::{AssetValue, Error, ErrorKind, Result, TypeInfo};
 use serde::de::DeserializeOwned;
@@ -52,14 +51,9 @@ impl<T> Item<T> {
             key: key.into(),
             json: Bytes::new(),
         };
-        let page = ItemPage {
-            first: index,
-            items: vec![item],
-            batch_starts: PartitionSet::new(),
-        };
         Self {
             value,
-            page: Arc::new(page),
+            page: Arc::new(ItemPage::new(index, vec![item])),
             index,
         }
     }

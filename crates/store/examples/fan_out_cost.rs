@@ -156,14 +156,10 @@ fn records(base: &FanOutProgress) -> Result<Vec<Record>> {
             succeeded: items.end - pending - leased,
             ..BarrierCounts::default()
         };
-        let page = ItemPage {
-            first: items.start,
-            items: items
-                .clone()
-                .map(|number| Item::new(number.to_string(), &serde_json::json!({ "n": number })))
-                .collect::<Result<_>>()?,
-            batch_starts: PartitionSet::new(),
-        };
+        let of_page = items
+            .clone()
+            .map(|number| Item::new(number.to_string(), &serde_json::json!({ "n": number })));
+        let page = ItemPage::new(items.start, of_page.collect::<Result<_>>()?);
         let mut body = SegmentBody::default();
         items
             .clone()

@@ -23,6 +23,38 @@ pub struct ItemPage {
 }
 
 impl ItemPage {
+    /// A page of items that are not taken in batches.
+    pub fn new(first: u64, items: Vec<Item>) -> Self {
+        Self {
+            first,
+            items,
+            batch_starts: PartitionSet::new(),
+        }
+    }
+
+    /// A page of items that are taken in `batches`, which say by their places among `items` which go together: the page has
+    /// them in that order. A batch of none is left out.
+    ///
+    /// # Errors
+    /// `TypeMismatch` with code `batches_wrong` when an item is in no batch, or twice in one or two, or when there is none at
+    /// a place.
+    pub fn in_batches(first: u64, items: Vec<Item>, batches: &[Vec<usize>]) -> Result<Self> {
+        let mut taken: Vec<Option<Item>> = items.into_iter().map(Some).collect();
+        let mut page = Self::new(first, Vec::with_capacity(taken.len()));
+        for batch in batches.iter().filter(|batch| !batch.is_empty()) {
+            page.batch_starts.insert(page.range().end);
+            for place in batch {
+                let item = taken.get_mut(*place).and_then(Option::take);
+                let item = item.ok_or_else(|| wrong_batches(&format!("name item {place} twice, or invent it")))?;
+                page.items.push(item);
+            }
+        }
+        match taken.into_iter().flatten().next() {
+            Some(dropped) => Err(wrong_batches(&format!("drop item {:?}", dropped.key))),
+            None => Ok(page),
+        }
+    }
+
     /// The item with this number, if it is of this page.
     pub fn get(&self, index: u64) -> Option<&Item> {
         let at = index.checked_sub(self.first)?;
@@ -73,6 +105,12 @@ impl fmt::Debug for ItemPage {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         write!(f, "ItemPage({:?})", self.range())
     }
+}
+
+fn wrong_batches(how: &str) -> Error {
+    Error::new(ErrorKind::TypeMismatch, format!("the batches {how}"))
+        .code("batches_wrong")
+        .fix("put every item of the page into exactly one batch")
 }
 
 /// Writes a length and as many bytes.
@@ -137,6 +175,41 @@ pub(super) fn corrupt(how: &str) -> Error {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    fn items(keys: &[&str]) -> Vec<Item> {
+        keys.iter().map(|key| Item::new(*key, &()).expect("short")).collect()
+    }
+
+    #[test]
+    fn a_page_has_its_items_in_the_order_of_their_batches() {
+        let batches = [vec![2, 0], Vec::new(), vec![1]];
+
+        let page = ItemPage::in_batches(7, items(&["a", "b", "c"]), &batches).expect("each item is in one batch");
+
+        assert_eq!(page.items, items(&["c", "a", "b"]));
+        assert_eq!(page.batch_starts, PartitionSet::from_iter([7, 9]));
+        assert_eq!(
+            ItemPage::in_batches(7, Vec::new(), &[]).expect("it has no items"),
+            ItemPage::new(7, Vec::new())
+        );
+    }
+
+    #[test]
+    fn batches_that_drop_double_or_invent_an_item_are_refused() {
+        for (batches, complaint) in [
+            (vec![vec![0], vec![2]], "drop item \"b\""),
+            (vec![], "drop item \"a\""),
+            (vec![vec![0, 1], vec![2, 1]], "name item 1 twice"),
+            (vec![vec![0, 0], vec![1, 2]], "name item 0 twice"),
+            (vec![vec![0, 1, 2, 3]], "name item 3 twice, or invent it"),
+            (vec![vec![usize::MAX]], "or invent it"),
+        ] {
+            let refused = ItemPage::in_batches(0, items(&["a", "b", "c"]), &batches).unwrap_err();
+
+            assert_eq!(refused.stable_code(), "batches_wrong");
+            assert!(refused.message().contains(complaint), "{refused}");
+        }
+    }
 
     #[test]
     fn any_items_round_trip_and_cut_bytes_are_refused() {

@@ -14,7 +14,6 @@ use flowstone_core::fan_out::{
     BarrierState, FailurePolicy, FanOutEffect, FanOutEvent, FanOutMachine, FanOutOptions, ItemChunk, ItemEnd,
     ItemEnded, ItemPage, SessionId,
 };
-use flowstone_core::partition::PartitionSet;
 use flowstone_core::reader::{Cursor, Item};
 use flowstone_core::store::{FanOutProgress, Lead};
 use flowstone_core::{AssetId, ChunkNo, Error, FanOutId, Fence, Result, RunId};
@@ -62,11 +61,7 @@ fn sealed(options: FanOutOptions, len: u64) -> FanOutMachine {
 fn read(machine: &mut FanOutMachine, len: u64, is_last: bool) -> Result<Vec<FanOutEffect>> {
     let first = machine.counts().total;
     let items = (first..first + len).map(|item| Item::new(format!("item {item}"), &item).expect("short"));
-    let page = ItemPage {
-        first,
-        items: items.collect(),
-        batch_starts: PartitionSet::new(),
-    };
+    let page = ItemPage::new(first, items.collect());
     let next = (!is_last).then(|| Cursor {
         version: 1,
         position: Vec::new(),

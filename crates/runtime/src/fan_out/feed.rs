@@ -6,7 +6,7 @@ use std::sync::Arc;
 use flowstone_core::asset::NextAttempt;
 use flowstone_core::fan_out::{FanOutEvent, ItemPage};
 use flowstone_core::reader::{Cursor, Item, ItemReader, Page};
-use flowstone_core::{Error, ErrorKind, Result};
+use flowstone_core::{ErrorKind, Result};
 use futures::FutureExt;
 use tracing::warn;
 
@@ -91,7 +91,7 @@ impl LiveFanOut {
         let mut attempt = 1;
         loop {
             let error = match reader.read(cursor, items_max).await {
-                Ok(page) => return checked(page, items_max),
+                Ok(page) => return page.check(items_max).map(|()| page),
                 Err(error) => error,
             };
             let retry = self.core().machine.options().retry;
@@ -106,18 +106,16 @@ impl LiveFanOut {
     }
 
     async fn admit(&self, Page { mut items, next }: Page) -> Result<()> {
-        self.core().machine.keep_new(&mut items);
-        let batch_starts = self.in_batches(&mut items)?;
+        let first = {
+            let mut core = self.core();
+            core.machine.keep_new(&mut items);
+            // Nobody else adds items.
+            core.machine.counts().total
+        };
+        let page = self.page_of(first, items)?;
         let permit = self.live.shared.ledger.permit().await?;
         {
             let mut core = self.core();
-            let first = core.machine.counts().total;
-            let starts = batch_starts.iter().map(|place| first + *place as u64).collect();
-            let page = ItemPage {
-                first,
-                items,
-                batch_starts: starts,
-            };
             let event = FanOutEvent::PageRead {
                 page: page.clone(),
                 next,
@@ -133,27 +131,15 @@ impl LiveFanOut {
         Ok(())
     }
 
-    /// Puts the items in the order of their batches, if they are taken in batches; gives the places where one starts.
-    fn in_batches(&self, items: &mut Vec<Item>) -> Result<Vec<usize>> {
+    /// The page of these items, in batches if they are taken so.
+    fn page_of(&self, first: u64, items: Vec<Item>) -> Result<ItemPage> {
         let Some(batching) = self.spec.batching().filter(|_| !items.is_empty()) else {
-            return Ok(Vec::new());
+            return Ok(ItemPage::new(first, items));
         };
-        let batches = catch_unwind(AssertUnwindSafe(|| batching.batches(items)))
+        catch_unwind(AssertUnwindSafe(|| batching.batches(&items)))
             .unwrap_or_else(|panic| Err(panicked(&*panic)))
-            .map_err(|error| error.during("put items in batches"))?;
-        let mut taken: Vec<Option<Item>> = std::mem::take(items).into_iter().map(Some).collect();
-        let mut starts = Vec::with_capacity(batches.len());
-        for batch in batches.into_iter().filter(|batch| !batch.is_empty()) {
-            starts.push(items.len());
-            for place in batch {
-                let item = taken.get_mut(place).and_then(Option::take);
-                items.push(item.ok_or_else(|| wrong_batches(&format!("name item {place} twice, or invent it")))?);
-            }
-        }
-        match taken.into_iter().flatten().next() {
-            Some(dropped) => Err(wrong_batches(&format!("drop item {:?}", dropped.key))),
-            None => Ok(starts),
-        }
+            .and_then(|batches| ItemPage::in_batches(first, items, &batches))
+            .map_err(|error| error.during("put items in batches"))
     }
 
     pub(super) fn label(&self) -> String {
@@ -166,24 +152,4 @@ impl LiveFanOut {
             format!("{}[{partition}]", node.key())
         }
     }
-}
-
-fn wrong_batches(how: &str) -> Error {
-    Error::new(ErrorKind::TypeMismatch, format!("the batches {how}"))
-        .code("batches_wrong")
-        .fix("put every item of the page into exactly one batch")
-}
-
-/// What a reader promises of a page.
-fn checked(page: Page, items_max: usize) -> Result<Page> {
-    let items = page.items.len();
-    if items > items_max {
-        return Err(Error::new(
-            ErrorKind::TypeMismatch,
-            format!("the reader gave {items} items, {items_max} were asked for"),
-        )
-        .code("page_too_long"));
-    }
-    page.items.iter().try_for_each(Item::check)?;
-    Ok(page)
 }

@@ -7,7 +7,7 @@ use bytes::Bytes;
 use flowstone_core::asset::{Outcome, Step};
 use flowstone_core::fan_out::{
     BarrierState, FanOut, FanOutEffect, FanOutEvent, FanOutMachine, ItemPage, ItemResult, ItemWork, NESTING_MAX,
-    RecordedFanOut, SessionId,
+    RecordedFanOut, SessionId, TakeUp,
 };
 use flowstone_core::plan::RunRequest;
 use flowstone_core::store::{FanOutFilter, FanOutOpened, FanOutRow, Lead, Record, Store};
@@ -162,22 +162,21 @@ impl Leading {
     async fn take_up(self, row: FanOutRow) -> Result<Begun> {
         let recorded = read_back(self.store(), row.clone()).await?;
         let now = self.live.shared.clock.now();
-        let is_of_another = row.run != self.lead.run;
-        let is_again = is_of_another || self.parent.is_some() || self.step.attempt > 1;
-        let has_failed = matches!(row.state, BarrierState::Failed | BarrierState::Cancelled);
-        let (machine, records, effects) = if is_of_another || (has_failed && is_again) {
-            let options = self.spec.options();
-            let coordinator = self.spec.coordinator(&options);
-            let (mut machine, reopened) = FanOutMachine::reopen(&recorded, self.lead, (options, coordinator), now)?;
-            info!(fan_out = %row.fan_out, "fan-out goes on in another epoch");
-            let effects = machine.begin(now)?;
-            (machine, vec![Record::FanOutReopened(Box::new(reopened))], effects)
-        } else {
-            let coordinator = self.spec.coordinator(&row.options);
-            let (machine, effects) = FanOutMachine::recover(&recorded, self.lead, coordinator, now)?;
-            (machine, Vec::new(), effects)
+        let (mut machine, records, effects) = match TakeUp::of(&row, self.lead.run, self.step.attempt) {
+            TakeUp::Reopen => {
+                let options = self.spec.options();
+                let coordinator = self.spec.coordinator(&options);
+                let (mut machine, reopened) = FanOutMachine::reopen(&recorded, self.lead, (options, coordinator), now)?;
+                info!(fan_out = %row.fan_out, "fan-out goes on in another epoch");
+                let effects = machine.begin(now)?;
+                (machine, vec![Record::FanOutReopened(Box::new(reopened))], effects)
+            }
+            TakeUp::Recover => {
+                let coordinator = self.spec.coordinator(&row.options);
+                let (machine, effects) = FanOutMachine::recover(&recorded, self.lead, coordinator, now)?;
+                (machine, Vec::new(), effects)
+            }
         };
-        let mut machine = machine;
         let mut source = None;
         if machine.state() == BarrierState::Filling {
             let reader = self.spec.open(&self.step).await?;

@@ -194,11 +194,7 @@ fn read(fan_out: &dyn FanOut, step: &Step, page_len: usize) -> Result<Vec<Arc<It
     loop {
         let page = now(reader.read(cursor.as_ref(), page_len))?;
         let len = page.items.len() as u64;
-        pages.push(Arc::new(ItemPage {
-            first,
-            items: page.items,
-            batch_starts: PartitionSet::new(),
-        }));
+        pages.push(Arc::new(ItemPage::new(first, page.items)));
         first += len;
         cursor = page.next;
         if cursor.is_none() {

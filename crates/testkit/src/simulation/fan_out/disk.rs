@@ -2,7 +2,7 @@
 
 use std::sync::Arc;
 
-use flowstone_core::fan_out::{FanOutMachine, ItemPage, RecordedFanOut};
+use flowstone_core::fan_out::{FanOutMachine, ItemPage, RecordedFanOut, TakeUp};
 use flowstone_core::partition::{PartitionSet, PartitionSpace};
 use flowstone_core::run::{RunCounts, RunState};
 use flowstone_core::store::{ChunkClaim, FanOutFilter, FanOutOpened, FanOutRow, Lead, Record, RunRow, Store};
@@ -173,8 +173,7 @@ impl Driver<'_> {
             .pages
             .iter()
             .fold(PartitionSet::new(), |all, page| all.union(&page.batch_starts));
-        let is_of_another = recorded.row.run != self.lead.run;
-        let effects = if is_of_another {
+        let effects = if TakeUp::of(&recorded.row, self.lead.run, 1) == TakeUp::Reopen {
             let recorded = self.doctor.ended(recorded);
             let options = self.case.options_of(self.epoch);
             let coordinator = self.doctor.coordinator(options.failure);

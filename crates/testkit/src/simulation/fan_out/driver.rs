@@ -290,22 +290,18 @@ impl<'a> Driver<'a> {
         self.machine.keep_new(&mut items);
         self.say(|| format!("a page of {items:?}, and then {next:?}"));
         let first = self.machine.counts().total;
-        let starts = match self.case.batch_len {
-            Some(len) => (0..items.len())
-                .step_by(len)
-                .map(|place| first + place as u64)
-                .collect(),
-            None => PartitionSet::new(),
-        };
-        self.batch_starts.union_with(&starts);
         self.live.keys.extend(items.iter().map(key_of));
         self.live.has_read_all = next.is_none();
         self.cursor.clone_from(&next);
-        let page = ItemPage {
-            first,
-            items,
-            batch_starts: starts,
+        let page = match self.case.batch_len {
+            None => ItemPage::new(first, items),
+            Some(len) => {
+                let places: Vec<usize> = (0..items.len()).collect();
+                let batches: Vec<Vec<usize>> = places.chunks(len).map(<[usize]>::to_vec).collect();
+                must(ItemPage::in_batches(first, items, &batches), "the batches are refused")
+            }
         };
+        self.batch_starts.union_with(&page.batch_starts);
         self.tell(FanOutEvent::PageRead { page, next });
     }
 
