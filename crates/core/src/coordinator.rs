@@ -4,8 +4,10 @@
 //! take the same decisions, and neither the order of ends nor a report that comes twice can matter. Scatter and parallel
 //! branches implement it in crates of their own.
 
+use std::sync::Arc;
+
 use crate::ErrorRecord;
-use crate::fan_out::Barrier;
+use crate::fan_out::{Barrier, FailurePolicy};
 use crate::partition::PartitionSet;
 
 /// What a fan-out should do next.
@@ -29,6 +31,12 @@ pub trait Coordinator: Send + Sync + 'static {
     /// Those of the pending children that may start now. All of them unless overridden.
     fn startable(&self, barrier: &Barrier) -> PartitionSet {
         barrier.get(crate::fan_out::ChildState::Pending).clone()
+    }
+
+    /// The same coordinator with another failure policy, for when somebody changes how many items may fail while the fan-out
+    /// runs. `None` unless overridden: this one goes by something else, and such a change is refused.
+    fn tolerating(&self, _failure: FailurePolicy) -> Option<Arc<dyn Coordinator>> {
+        None
     }
 
     /// What to do next. `first_error` is how the first child failed that did, for the message.

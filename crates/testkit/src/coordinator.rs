@@ -5,7 +5,7 @@
 use std::fmt;
 
 use flowstone_core::coordinator::{Coordinator, Verdict};
-use flowstone_core::fan_out::{Barrier, ChildState};
+use flowstone_core::fan_out::{Barrier, ChildState, FailurePolicy};
 use flowstone_core::partition::PartitionSet;
 use flowstone_core::{Error, ErrorRecord};
 
@@ -42,8 +42,12 @@ struct FanOut<'a> {
 
 impl<'a> FanOut<'a> {
     fn of(under_test: &'a CoordinatorUnderTest) -> Self {
+        Self::under(&*under_test.0)
+    }
+
+    fn under(coordinator: &'a dyn Coordinator) -> Self {
         Self {
-            coordinator: &*under_test.0,
+            coordinator,
             barrier: Barrier::new(),
             first_error: None,
             last: None,
@@ -203,6 +207,38 @@ pub fn the_order_of_ends_does_not_matter(under_test: &CoordinatorUnderTest) {
     }
 }
 
+/// A coordinator that takes another failure policy goes by it.
+pub fn another_tolerance_is_gone_by_or_not_taken(under_test: &CoordinatorUnderTest) {
+    let gathers_under = |failure: FailurePolicy| {
+        let coordinator = under_test.0.tolerating(failure)?;
+        let mut fan_out = FanOut::under(&*coordinator);
+        fan_out.admit(CHILDREN);
+        fan_out.seal();
+        fan_out.end_all(&mut Draw::seeded(3), |child| match child {
+            0 => ChildState::Failed,
+            _ => ChildState::Succeeded,
+        });
+        Some(fan_out.gathers())
+    };
+
+    let (strict, lenient) = (
+        gathers_under(FailurePolicy::all_or_nothing()),
+        gathers_under(FailurePolicy::tolerate_count(1)),
+    );
+
+    assert_eq!(
+        strict.is_some(),
+        lenient.is_some(),
+        "it takes one policy and not another"
+    );
+    assert_ne!(strict, Some(true), "one child failed, none may, and it is gathered");
+    assert_ne!(
+        lenient,
+        Some(false),
+        "one child failed, as may be, and it is not gathered"
+    );
+}
+
 /// Writes one test for each promise of [`Coordinator`](flowstone_core::coordinator::Coordinator).
 ///
 /// Takes an expression that makes a [`CoordinatorUnderTest`](crate::coordinator::CoordinatorUnderTest), which is
@@ -211,6 +247,7 @@ pub fn the_order_of_ends_does_not_matter(under_test: &CoordinatorUnderTest) {
 macro_rules! coordinator_conformance {
     ($make:expr) => {
         $crate::coordinator_conformance! { @tests $make;
+            another_tolerance_is_gone_by_or_not_taken
             every_child_is_started
             no_children_are_gathered_too
             nothing_is_gathered_before_the_last_child

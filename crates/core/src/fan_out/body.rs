@@ -168,7 +168,8 @@ pub trait FanOut: Send + Sync + 'static {
     /// How to go about the items, unless somebody changes it while it runs.
     fn options(&self) -> FanOutOptions;
 
-    /// Who says what the ends of items amount to, until somebody changes how many may fail: then the failure policy does.
+    /// Who says what the ends of items amount to: the failure policy, unless overridden. Another coordinator says by
+    /// [`tolerating`](Coordinator::tolerating) whether somebody may change how many items may fail.
     fn coordinator(&self, options: &FanOutOptions) -> Arc<dyn Coordinator> {
         Arc::new(options.failure)
     }

@@ -405,18 +405,20 @@ impl FanOutMachine {
             .code("fan_out_sealed")
             .fix("give the asset the other limit and redrive: reading goes on where it ended"));
         }
+        let coordinator = match change.failure {
+            Some(failure) => self.coordinator.tolerating(failure).ok_or_else(fixed_tolerance)?,
+            None => Arc::clone(&self.coordinator),
+        };
         let options = self.options.changed(change);
         if let (Some(from), Some(to)) = (&self.options.rate_limit, &options.rate_limit) {
             self.schedule.change(from, to, now);
         }
         self.options = options;
+        self.coordinator = coordinator;
         let sessions = self.sessions.clone();
         for (session, calls) in &sessions {
             // What it has running is not known; it says so when it asks for more.
             self.grant(*session, sessions.len(), calls.running_max);
-        }
-        if change.failure.is_some() {
-            self.coordinator = Arc::new(self.options.failure);
         }
         let mut progress = self.progress(now);
         progress.options = Some(self.options.clone());
@@ -546,6 +548,15 @@ impl fmt::Debug for FanOutMachine {
             .field("counts", &self.counts())
             .finish_non_exhaustive()
     }
+}
+
+fn fixed_tolerance() -> Error {
+    Error::new(
+        ErrorKind::Unsupported,
+        "its coordinator does not go by how many items may fail",
+    )
+    .code("failure_policy_unused")
+    .fix("change the other limits alone; what is tolerated is for the asset's own coordinator to say")
 }
 
 /// A number from 0 to 1 that is the same whenever the decision is taken again.

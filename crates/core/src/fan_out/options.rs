@@ -1,6 +1,7 @@
 //! How a fan-out goes about its items: how many at once, how often, and how many may fail.
 
 use std::num::NonZeroU32;
+use std::sync::Arc;
 use std::time::Duration;
 
 use serde::{Deserialize, Deserializer, Serialize};
@@ -99,6 +100,10 @@ fn allowed(share: f64, total: u64) -> u64 {
 }
 
 impl Coordinator for FailurePolicy {
+    fn tolerating(&self, failure: FailurePolicy) -> Option<Arc<dyn Coordinator>> {
+        Some(Arc::new(failure))
+    }
+
     fn verdict(&self, barrier: &Barrier, first_error: Option<&ErrorRecord>) -> Verdict {
         let counts = barrier.counts();
         if self.is_exceeded(counts.bad(), counts.total, barrier.is_sealed()) {

@@ -23,7 +23,9 @@ impl Engine {
     /// once, no more are started until that few run. Returns the options from now on, once they are on disk.
     ///
     /// # Errors
-    /// `NotFound` unless the fan-out goes on in this engine.
+    /// `NotFound` unless the fan-out goes on in this engine; `IllegalTransition` when it is over, or another number of items is
+    /// asked for once they are all read; `Unsupported` when another number of failures is, and its coordinator does not go by
+    /// that. Nothing has changed then.
     pub async fn change_fan_out(&self, fan_out: FanOutId, change: OptionsChange) -> Result<FanOutOptions> {
         let live = self.live_fan_out(fan_out)?;
         live.take_in(FanOutEvent::OptionsSet(change)).await?;

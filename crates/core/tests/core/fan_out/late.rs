@@ -1,9 +1,18 @@
 //! Reports that come twice, late, or from strangers: no counter moves, and whoever reports learns why.
 
-use flowstone_core::ErrorKind;
-use flowstone_core::fan_out::{BarrierState, FanOutEvent, FanOutMachine, ItemChunk, ItemEnd, OptionsChange, SessionId};
+use std::sync::Arc;
 
-use super::{ask, at, claim_one, for_good, for_now, lead, lenient, machine, read, report, report_at, sealed, value};
+use flowstone_core::coordinator::{Coordinator, Verdict};
+use flowstone_core::fan_out::{
+    Barrier, BarrierState, FailurePolicy, FanOutEvent, FanOutMachine, ItemChunk, ItemEnd, OptionsChange, SessionId,
+};
+use flowstone_core::{ErrorKind, ErrorRecord, FanOutId};
+use uuid::Uuid;
+
+use super::{
+    ask, at, claim_one, end_next, for_good, for_now, lead, lenient, machine, overs, read, report, report_at, sealed,
+    value,
+};
 
 /// Reports what is refused, and holds that nothing moved.
 fn refused(machine: &mut FanOutMachine, chunk: &ItemChunk, ends: &[(u64, ItemEnd)]) -> (ErrorKind, String) {
@@ -131,8 +140,8 @@ fn a_claim_under_another_lead_is_refused() {
     read(&mut first, 2, true).unwrap();
     let of_first = claim_one(&mut first, 1, at(0));
     let options = lenient(1);
-    let coordinator = std::sync::Arc::new(options.failure);
-    let id = flowstone_core::FanOutId(uuid::Uuid::from_u128(8));
+    let coordinator = Arc::new(options.failure);
+    let id = FanOutId(Uuid::from_u128(8));
     let mut second = FanOutMachine::new(id, lead(1 << 32), options, coordinator);
     read(&mut second, 2, true).unwrap();
     claim_one(&mut second, 1, at(0));
@@ -205,4 +214,35 @@ fn how_many_items_may_come_is_settled_once_they_are_read() {
     let refused = machine.apply(more(), at(1)).unwrap_err();
 
     assert_eq!(refused.stable_code(), "fan_out_sealed");
+}
+
+/// Gathers whatever failed.
+struct Patient;
+
+impl Coordinator for Patient {
+    fn verdict(&self, barrier: &Barrier, _: Option<&ErrorRecord>) -> Verdict {
+        let counts = barrier.counts();
+        let is_over = barrier.is_sealed() && counts.pending + counts.leased == 0;
+        if is_over { Verdict::Gather } else { Verdict::Wait }
+    }
+}
+
+#[test]
+fn how_many_may_fail_is_not_for_others_to_change_where_a_coordinator_goes_by_something_else() {
+    let fan_out = FanOutId(Uuid::from_u128(7));
+    let mut machine = FanOutMachine::new(fan_out, lead(1), lenient(1), Arc::new(Patient));
+    read(&mut machine, 2, true).unwrap();
+    let before = machine.options().clone();
+    let change = OptionsChange {
+        failure: Some(FailurePolicy::all_or_nothing()),
+        priority: Some(1),
+        ..OptionsChange::default()
+    };
+
+    let refused = machine.apply(FanOutEvent::OptionsSet(change), at(1)).unwrap_err();
+
+    assert_eq!(refused.stable_code(), "failure_policy_unused");
+    assert_eq!(machine.options(), &before, "nothing of it was taken");
+    end_next(&mut machine, for_good());
+    assert_eq!(overs(&end_next(&mut machine, value())), [BarrierState::Partial]);
 }

@@ -164,6 +164,10 @@ impl Doctor {
 struct Strict(FailurePolicy);
 
 impl Coordinator for Strict {
+    fn tolerating(&self, failure: FailurePolicy) -> Option<Arc<dyn Coordinator>> {
+        Some(Arc::new(Self(failure)))
+    }
+
     fn verdict(&self, barrier: &Barrier, first_error: Option<&ErrorRecord>) -> Verdict {
         let counts = barrier.counts();
         let is_reached = match self.0.tolerance() {
