@@ -3,6 +3,7 @@
 //! It answers what a caller can do: the kind says what happened, the class says whether trying again may help, the fix
 //! says what a person should change. Each crate sorts its own errors into these kinds at its edge.
 
+use std::borrow::Cow;
 use std::error::Error as StdError;
 use std::fmt;
 use std::time::Duration;
@@ -140,7 +141,7 @@ pub struct Error(Box<Inner>);
 struct Inner {
     kind: ErrorKind,
     class: ErrorClass,
-    code: &'static str,
+    code: Cow<'static, str>,
     operation: Option<String>,
     subject: Option<String>,
     message: String,
@@ -154,7 +155,7 @@ impl Error {
         Self(Box::new(Inner {
             kind,
             class: kind.class(),
-            code: kind.code(),
+            code: Cow::Borrowed(kind.code()),
             operation: None,
             subject: None,
             message: message.into(),
@@ -187,8 +188,8 @@ impl Error {
 
     /// Gives a stable code that is more specific than the kind's.
     #[must_use]
-    pub fn code(mut self, code: &'static str) -> Self {
-        self.0.code = code;
+    pub fn code(mut self, code: impl Into<Cow<'static, str>>) -> Self {
+        self.0.code = code.into();
         self
     }
 
@@ -231,8 +232,8 @@ impl Error {
     }
 
     /// The stable code, for programs.
-    pub fn stable_code(&self) -> &'static str {
-        self.0.code
+    pub fn stable_code(&self) -> &str {
+        &self.0.code
     }
 
     /// What was being done.
@@ -260,7 +261,7 @@ impl Error {
         ErrorRecord {
             kind: self.0.kind,
             class: self.0.class,
-            code: self.0.code.to_owned(),
+            code: self.0.code.to_string(),
             message: self.to_string(),
             fix: self.0.fix.clone(),
         }
@@ -359,9 +360,9 @@ pub struct ErrorRecord {
 }
 
 impl ErrorRecord {
-    /// The error again, for whoever handles it now. Its code is the kind's.
+    /// The error again, for whoever handles it now, with its code. What it was about is part of its message.
     pub fn into_error(self) -> Error {
-        let error = Error::new(self.kind, self.message).class(self.class);
+        let error = Error::new(self.kind, self.message).class(self.class).code(self.code);
         match self.fix {
             Some(fix) => error.fix(fix),
             None => error,
@@ -395,6 +396,20 @@ mod tests {
 
         assert_eq!(error.kind(), ErrorKind::User);
         assert!(!error.retry().is_retryable());
+    }
+
+    #[test]
+    fn an_error_is_the_same_after_a_way_through_the_ledger() {
+        let error = Error::rate_limited("slow down", Duration::from_secs(7))
+            .code("quota_used_up")
+            .during("ask")
+            .about("the weather")
+            .fix("buy more");
+
+        let again = error.to_record().into_error();
+
+        assert_eq!(again.stable_code(), "quota_used_up");
+        assert_eq!(again.to_record(), error.to_record());
     }
 
     #[test]

@@ -191,7 +191,10 @@ mod tests {
             page(&"a".repeat(ITEM_KEY_LEN_MAX + 1)).check(1),
         ];
 
-        let codes = checked.map(|checked| checked.err().map(|error| error.stable_code()));
-        assert_eq!(codes, [None, Some("page_too_long"), Some("item_too_large")]);
+        let codes = checked.map(|checked| checked.err().map(|error| error.stable_code().to_owned()));
+        assert_eq!(
+            codes.each_ref().map(Option::as_deref),
+            [None, Some("page_too_long"), Some("item_too_large")]
+        );
     }
 }

@@ -74,7 +74,7 @@ struct TableFacts {
 
 #[derive(Serialize)]
 struct Problem {
-    code: &'static str,
+    code: String,
     message: String,
     fix: Option<String>,
 }
@@ -82,7 +82,7 @@ struct Problem {
 impl From<&Error> for Problem {
     fn from(error: &Error) -> Self {
         Self {
-            code: error.stable_code(),
+            code: error.stable_code().to_owned(),
             message: error.to_string(),
             fix: error.advice().map(str::to_owned),
         }

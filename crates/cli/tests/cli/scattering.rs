@@ -263,6 +263,7 @@ fn a_second_process_changes_what_goes_on() {
     );
     let settled = workspace.json(1, "scatter set sum --items-max 100");
     assert!(settled.to_string().contains("its items are all read"), "{settled:#}");
+    assert_eq!(settled["error"]["code"], "fan_out_sealed");
     let back = workspace.run("scatter set sum --item-timeout none --rate-limit none");
     assert!(back.stdout.contains("at most 4 at once, a share"), "{back:#?}");
     waiting.push(held);

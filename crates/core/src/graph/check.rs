@@ -98,7 +98,7 @@ fn about_asset(error: Error, asset: &str) -> Error {
         return error.about(asset);
     }
     let outer = Error::new(error.kind(), error.to_string())
-        .code(error.stable_code())
+        .code(error.stable_code().to_owned())
         .about(asset);
     match error.advice() {
         Some(fix) => outer.fix(fix),

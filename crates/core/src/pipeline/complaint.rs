@@ -35,7 +35,7 @@ impl Complaints {
     /// One error that holds the text of all.
     pub fn into_result(self) -> Result<()> {
         let Some(first) = self.0.first() else { return Ok(()) };
-        let (kind, code) = (first.error.kind(), first.error.stable_code());
+        let (kind, code) = (first.error.kind(), first.error.stable_code().to_owned());
         let mut text = match self.0.len() {
             1 => "the pipeline does not fit together".to_owned(),
             count => format!("the pipeline does not fit together in {count} places"),

@@ -273,15 +273,15 @@ async fn an_older_or_foreign_or_damaged_cursor_is_refused() {
     let mut codes = Vec::new();
     for cursor in [older, foreign, cut] {
         let refused = lines.open().await.unwrap().read(Some(&cursor), 1).await.unwrap_err();
-        codes.push((refused.kind(), refused.stable_code()));
+        codes.push((refused.kind(), refused.stable_code().to_owned()));
     }
 
     assert_eq!(
         codes,
         [
-            (ErrorKind::Unsupported, "cursor_version"),
-            (ErrorKind::Unsupported, "cursor_reader"),
-            (ErrorKind::Corrupt, "cursor_corrupt")
+            (ErrorKind::Unsupported, "cursor_version".to_owned()),
+            (ErrorKind::Unsupported, "cursor_reader".to_owned()),
+            (ErrorKind::Corrupt, "cursor_corrupt".to_owned())
         ]
     );
 }

@@ -310,8 +310,9 @@ async fn the_first_item_that_fails_for_good_fails_the_whole_unless_some_may() {
         assert!(row.counts.adds_up(), "{:?}", row.counts);
         if expected == BarrierState::Failed {
             assert_eq!(report.state, RunState::Failed);
-            let text = report.failures[0].error.to_string();
-            assert!(text.contains("it is a seven"), "{text}");
+            let error = &report.failures[0].error;
+            assert_eq!(error.code, "too_many_items_failed");
+            assert!(error.message.contains("it is a seven"), "{error}");
         } else {
             let (sum, _, failed) = value(&engine).await;
             assert_eq!((sum, failed.len()), (98, 2));

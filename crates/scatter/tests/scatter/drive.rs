@@ -246,7 +246,7 @@ fn run_call(work: &ItemWork, step: &Step, slots: &[ItemSlot], page_len: usize) -
                 let fail = |slot: &ItemSlot| {
                     (
                         slot.index,
-                        Err(Error::permanent(text.clone()).code(error.stable_code())),
+                        Err(Error::permanent(text.clone()).code(error.stable_code().to_owned())),
                     )
                 };
                 slots.iter().map(fail).collect()
