@@ -8,7 +8,7 @@
 use std::fs;
 use std::time::Instant;
 
-use flowstone_core::fan_out::{BarrierCounts, BarrierState, FanOutOptions, ItemPage, SegmentBody};
+use flowstone_core::fan_out::{BarrierCounts, FanOutOptions, ItemPage, SegmentBody};
 use flowstone_core::partition::{PartitionSet, PartitionSpace};
 use flowstone_core::reader::{Cursor, Item};
 use flowstone_core::run::{RunCounts, RunState};
@@ -125,22 +125,7 @@ async fn begin(store: &SqliteStore) -> Result<FanOutProgress> {
         Record::FanOutOpened(Box::new(opened)),
     ];
     store.commit(&group).await?.into_iter().collect::<Result<Vec<()>>>()?;
-    Ok(FanOutProgress {
-        lead,
-        fan_out,
-        page: None,
-        cursor: None,
-        claimed: Vec::new(),
-        closed: Vec::new(),
-        segments: Vec::new(),
-        failed: Vec::new(),
-        options: None,
-        state: BarrierState::Filling,
-        counts: BarrierCounts::default(),
-        on_schedule_at: None,
-        error: None,
-        at,
-    })
+    Ok(FanOutProgress::empty(lead, fan_out, at))
 }
 
 /// A page, its claim, and what its items gave, a thousand times.

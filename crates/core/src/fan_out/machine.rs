@@ -457,22 +457,7 @@ impl FanOutMachine {
 
     /// What has changed by `now`; the caller says what else.
     fn progress(&self, now: Timestamp) -> FanOutProgress {
-        FanOutProgress {
-            lead: self.lead,
-            fan_out: self.fan_out,
-            page: None,
-            cursor: None,
-            claimed: Vec::new(),
-            closed: Vec::new(),
-            segments: Vec::new(),
-            failed: Vec::new(),
-            options: None,
-            state: self.state(),
-            counts: self.counts(),
-            on_schedule_at: self.schedule.on_schedule_at,
-            error: None,
-            at: now,
-        }
+        FanOutProgress::empty(self.lead, self.fan_out, now)
     }
 
     /// Queues `progress`, and ends the whole if that is what the counts amount to.

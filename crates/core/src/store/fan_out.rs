@@ -157,6 +157,28 @@ pub struct FanOutProgress {
     pub at: Timestamp,
 }
 
+impl FanOutProgress {
+    /// Progress with nothing in it, of a fan-out without items.
+    pub fn empty(lead: Lead, fan_out: FanOutId, at: Timestamp) -> Self {
+        Self {
+            lead,
+            fan_out,
+            page: None,
+            cursor: None,
+            claimed: Vec::new(),
+            closed: Vec::new(),
+            segments: Vec::new(),
+            failed: Vec::new(),
+            options: None,
+            state: BarrierState::Filling,
+            counts: BarrierCounts::default(),
+            on_schedule_at: None,
+            error: None,
+            at,
+        }
+    }
+}
+
 /// A fan-out as stored.
 #[derive(Debug, Clone, PartialEq)]
 pub struct FanOutRow {

@@ -263,22 +263,7 @@ mod tests {
     }
 
     fn nothing() -> FanOutProgress {
-        FanOutProgress {
-            lead: lead(1),
-            fan_out: FanOutId(Uuid::from_u128(1)),
-            page: None,
-            cursor: None,
-            claimed: Vec::new(),
-            closed: Vec::new(),
-            segments: Vec::new(),
-            failed: Vec::new(),
-            options: None,
-            state: BarrierState::Filling,
-            counts: BarrierCounts::default(),
-            on_schedule_at: None,
-            error: None,
-            at: Timestamp::UNIX_EPOCH,
-        }
+        FanOutProgress::empty(lead(1), FanOutId(Uuid::from_u128(1)), Timestamp::UNIX_EPOCH)
     }
 
     fn page(first: u64, len: u64) -> PageRow {

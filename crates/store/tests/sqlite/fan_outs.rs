@@ -47,22 +47,7 @@ fn opened(lead: Lead, number: u128, parent: Option<(FanOutId, u64)>) -> FanOutOp
 }
 
 fn nothing(lead: Lead, number: u128) -> FanOutProgress {
-    FanOutProgress {
-        lead,
-        fan_out: fan_out(number),
-        page: None,
-        cursor: None,
-        claimed: Vec::new(),
-        closed: Vec::new(),
-        segments: Vec::new(),
-        failed: Vec::new(),
-        options: None,
-        state: BarrierState::Filling,
-        counts: BarrierCounts::default(),
-        on_schedule_at: None,
-        error: None,
-        at: at(50),
-    }
+    FanOutProgress::empty(lead, fan_out(number), at(50))
 }
 
 fn page(first: u64) -> PageRow {

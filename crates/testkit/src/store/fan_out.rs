@@ -75,22 +75,7 @@ async fn open(store: &impl Store) -> FanOutProgress {
 
 /// Progress with nothing in it.
 fn nothing(lead: Lead, number: u128) -> FanOutProgress {
-    FanOutProgress {
-        lead,
-        fan_out: fan_out_id(number),
-        page: None,
-        cursor: None,
-        claimed: Vec::new(),
-        closed: Vec::new(),
-        segments: Vec::new(),
-        failed: Vec::new(),
-        options: None,
-        state: BarrierState::Filling,
-        counts: BarrierCounts::default(),
-        on_schedule_at: None,
-        error: None,
-        at: at(11),
-    }
+    FanOutProgress::empty(lead, fan_out_id(number), at(11))
 }
 
 fn went(progress: FanOutProgress) -> Record {

@@ -4,9 +4,7 @@ use std::sync::Arc;
 
 use flowstone_core::ErrorRecord;
 use flowstone_core::coordinator::{Coordinator, Verdict};
-use flowstone_core::fan_out::{
-    Barrier, BarrierCounts, BarrierState, FailurePolicy, FanOutEvent, ItemEnd, RecordedFanOut, Tolerance,
-};
+use flowstone_core::fan_out::{Barrier, BarrierState, FailurePolicy, FanOutEvent, ItemEnd, RecordedFanOut, Tolerance};
 use flowstone_core::partition::PartitionSet;
 use flowstone_core::store::{FanOutProgress, Record};
 
@@ -120,15 +118,9 @@ impl Doctor {
             return vec![progress];
         }
         let cursor = FanOutProgress {
-            page: None,
-            claimed: Vec::new(),
-            closed: Vec::new(),
-            segments: Vec::new(),
-            failed: Vec::new(),
-            options: None,
-            state: BarrierState::Filling,
-            counts: BarrierCounts::default(),
-            ..progress.clone()
+            cursor: progress.cursor.clone(),
+            on_schedule_at: progress.on_schedule_at,
+            ..FanOutProgress::empty(progress.lead, progress.fan_out, progress.at)
         };
         vec![cursor, progress]
     }
