@@ -22,6 +22,7 @@ mod redriving;
 mod seed;
 mod shelf;
 mod shrink;
+mod story;
 mod trying;
 mod worker;
 mod world;
@@ -31,16 +32,23 @@ use std::fmt;
 use std::ops::Range;
 
 pub use broken::Promise;
-pub use fan_out::{FanOutBug, FanOutSimulation};
+pub use fan_out::FanOutBug;
 pub use planted::Planted;
+pub use story::Story;
 pub use world::{InMemory, StorePlace};
 
-use seed::Seed;
+use story::Seed;
 
 /// Makes the place of the store of one seed.
 type Places = Box<dyn Fn(u64) -> Box<dyn StorePlace> + Send + Sync>;
 
-/// Plays seeds.
+/// Plays seeds, of which each tells a story. Which bugs may be planted in it says what it is about.
+pub struct SimulationOf<S> {
+    places: Places,
+    planted: Option<S>,
+}
+
+/// Plays runs: a pipeline and a few runs of it a seed.
 ///
 /// ```
 /// use flowstone_testkit::simulation::Simulation;
@@ -48,10 +56,17 @@ type Places = Box<dyn Fn(u64) -> Box<dyn StorePlace> + Send + Sync>;
 /// let tally = Simulation::new().play(0..3).unwrap_or_else(|violation| panic!("{violation}"));
 /// assert_eq!(tally.seeds, 3);
 /// ```
-pub struct Simulation {
-    places: Places,
-    planted: Option<Planted>,
-}
+pub type Simulation = SimulationOf<Planted>;
+
+/// Plays fan-outs, one a seed: random sources, options, workers, accidents and crashes, checked item by item.
+///
+/// ```
+/// use flowstone_testkit::simulation::FanOutSimulation;
+///
+/// let tally = FanOutSimulation::new().play(0..3).unwrap_or_else(|violation| panic!("{violation}"));
+/// assert_eq!(tally.seeds, 3);
+/// ```
+pub type FanOutSimulation = SimulationOf<FanOutBug>;
 
 /// What was played.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
@@ -84,7 +99,7 @@ pub struct Violation {
 /// Lines of a trace that are shown.
 const LINES_SHOWN: usize = 60;
 
-impl Simulation {
+impl<S: Story> SimulationOf<S> {
     /// Plays over stores in memory.
     pub fn new() -> Self {
         Self::over(|_| Box::new(InMemory::default()))
@@ -100,7 +115,7 @@ impl Simulation {
 
     /// Plants a bug, to see whether it is found.
     #[must_use]
-    pub fn with(mut self, planted: Planted) -> Self {
+    pub fn with(mut self, planted: S) -> Self {
         self.planted = Some(planted);
         self
     }
@@ -112,7 +127,7 @@ impl Simulation {
     pub fn play(&self, seeds: Range<u64>) -> Result<Tally, Box<Violation>> {
         let mut tally = Tally::default();
         for seed in seeds {
-            let played = self.seed(seed, &BTreeSet::new()).play(&mut None);
+            let played = S::play(self.seed(seed, &BTreeSet::new()), &mut None);
             let played = played.map_err(|found| shrink::violation(self, seed, &found))?;
             tally.add(&played);
         }
@@ -122,7 +137,7 @@ impl Simulation {
     /// Plays one seed and tells what happened, violation or not.
     pub fn trace(&self, seed: u64) -> String {
         let mut trace = Some(String::new());
-        let played = self.seed(seed, &BTreeSet::new()).play(&mut trace);
+        let played = S::play(self.seed(seed, &BTreeSet::new()), &mut trace);
         let mut trace = trace.unwrap_or_default();
         if let Err(found) = played {
             trace.push_str(&found.what);
@@ -134,25 +149,30 @@ impl Simulation {
     pub fn find(&self, seeds: Range<u64>) -> Option<(u64, Promise, String)> {
         let first = seeds.start;
         for seed in seeds {
-            if let Err(found) = self.seed(seed, &BTreeSet::new()).play(&mut None) {
+            if let Err(found) = S::play(self.seed(seed, &BTreeSet::new()), &mut None) {
                 return Some((seed - first + 1, found.promise, found.what));
             }
         }
         None
     }
 
-    fn seed(&self, seed: u64, cut: &BTreeSet<usize>) -> Seed {
-        Seed::new(seed, (self.places)(seed), self.planted, cut)
+    fn seed(&self, seed: u64, cut: &BTreeSet<usize>) -> Seed<S> {
+        Seed {
+            seed,
+            place: (self.places)(seed),
+            planted: self.planted,
+            cut: cut.clone(),
+        }
     }
 }
 
-impl Default for Simulation {
+impl<S: Story> Default for SimulationOf<S> {
     fn default() -> Self {
         Self::new()
     }
 }
 
-impl fmt::Debug for Simulation {
+impl<S: Story> fmt::Debug for SimulationOf<S> {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.debug_struct("Simulation")
             .field("planted", &self.planted)

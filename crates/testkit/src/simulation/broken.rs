@@ -73,9 +73,11 @@ impl fmt::Display for Promise {
 
 /// A promise that did not hold. It travels by unwinding past the panic hook: looking for planted bugs is quiet.
 #[derive(Debug, Clone)]
-pub(super) struct Broken {
-    pub(super) promise: Promise,
-    pub(super) what: String,
+pub struct Broken {
+    /// The promise.
+    pub promise: Promise,
+    /// What was seen.
+    pub what: String,
 }
 
 /// Stops the simulation of this seed.

@@ -1,6 +1,5 @@
 //! One seed: a pipeline, its store, and a few runs of it one after the other.
 
-use std::collections::BTreeSet;
 use std::panic::{AssertUnwindSafe, catch_unwind};
 
 use flowstone_core::plan::{Force, Planner, RunPlan, RunRequest};
@@ -10,50 +9,41 @@ use flowstone_core::{AssetKey, Incarnation, RunId};
 use uuid::Uuid;
 
 use super::broken::{Broken, broken, caught, hold, must};
-use super::case::Case;
+use super::case::{Case, Weather};
 use super::driver::{Driver, Legacy};
 use super::fault::Script;
 use super::planted::{Doctor, Planted};
 use super::redriving::Over;
+use super::story::{Faults, Seed, Story};
 use super::world::World;
-use super::{Promise, StorePlace, Tally};
+use super::{Promise, Tally};
 use crate::Draw;
 use crate::sketch::{name, now};
 
 /// Runs of one seed.
 const RUNS: u64 = 4;
 
-/// One seed, ready to be played.
-pub(super) struct Seed {
-    seed: u64,
-    place: Box<dyn StorePlace>,
-    planted: Option<Planted>,
-    cut: BTreeSet<usize>,
+impl Story for Planted {
+    fn play(seed: Seed<Self>, trace: &mut Option<String>) -> Result<Tally, Broken> {
+        caught(|| seed.play_runs(trace))
+    }
+
+    fn faults(seed: Seed<Self>) -> Faults {
+        let mut draw = Draw::seeded(seed.seed);
+        let world = World::new(seed.place);
+        let case = Case::draw(seed.seed, &world, &mut draw);
+        let script = Script::draw(&mut draw, case.weather, RUNS);
+        let len = script.len();
+        let script = script.without(&seed.cut);
+        let mut kept: Vec<String> = script.planned.iter().map(|planned| format!("{planned:?}")).collect();
+        if (0..Weather::KINDS).any(|kind| !seed.cut.contains(&kind)) {
+            kept.push(format!("{:?}", script.weather));
+        }
+        Faults { len, kept }
+    }
 }
 
-impl Seed {
-    pub(super) fn new(seed: u64, place: Box<dyn StorePlace>, planted: Option<Planted>, cut: &BTreeSet<usize>) -> Self {
-        Self {
-            seed,
-            place,
-            planted,
-            cut: cut.clone(),
-        }
-    }
-
-    /// What goes wrong in a seed, all of it, as text.
-    pub(super) fn script(seed: u64, place: Box<dyn StorePlace>) -> Script {
-        let mut draw = Draw::seeded(seed);
-        let world = World::new(place);
-        let case = Case::draw(seed, &world, &mut draw);
-        Script::draw(&mut draw, case.weather, RUNS)
-    }
-
-    /// Plays it; what happens is added to `trace` if there is one.
-    pub(super) fn play(self, trace: &mut Option<String>) -> Result<Tally, Broken> {
-        caught(|| self.play_runs(trace))
-    }
-
+impl Seed<Planted> {
     fn play_runs(self, trace: &mut Option<String>) -> Tally {
         let seed = self.seed;
         let mut draw = Draw::seeded(seed);

@@ -60,6 +60,18 @@ pub(super) struct Case {
     pub(super) faults: Vec<(usize, Fault)>,
 }
 
+impl Case {
+    /// Leaves out the faults that `cut` names, by number.
+    pub(super) fn without(mut self, cut: &BTreeSet<usize>) -> Self {
+        let mut number = 0;
+        self.faults.retain(|_| {
+            number += 1;
+            !cut.contains(&(number - 1))
+        });
+        self
+    }
+}
+
 fn many(count: usize) -> NonZeroU32 {
     NonZeroU32::new(count as u32).unwrap_or(NonZeroU32::MIN)
 }
