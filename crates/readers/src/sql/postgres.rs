@@ -8,14 +8,14 @@ use async_trait::async_trait;
 use bytes::Bytes;
 use flowstone_core::{Error, ErrorKind, Result};
 use futures::TryStreamExt;
-use sqlx::postgres::{PgArguments, PgConnectOptions};
+use sqlx::postgres::PgConnectOptions;
 use sqlx::{
     AssertSqlSafe, Column as _, ConnectOptions, Connection, Executor, PgConnection, Row, SqlSafeStr, Statement,
     TypeInfo,
 };
 
 use super::text::Ask;
-use super::value::{KeyValue, SqlValue};
+use super::value::KeyValue;
 use super::{Column, Session, Taker, sort};
 use crate::error::invalid;
 
@@ -38,21 +38,6 @@ struct Postgres {
     connection: PgConnection,
 }
 
-type Query<'q> = sqlx::query::Query<'q, sqlx::Postgres, PgArguments>;
-
-fn bound(sql: String, ask: &Ask) -> Query<'static> {
-    let mut query = sqlx::query(AssertSqlSafe(sql));
-    for value in &ask.binds {
-        query = match value {
-            SqlValue::Bool(value) => query.bind(*value),
-            SqlValue::Int(value) => query.bind(*value),
-            SqlValue::Real(value) => query.bind(*value),
-            SqlValue::Text(value) => query.bind(value.clone()),
-        };
-    }
-    query
-}
-
 #[async_trait]
 impl Session for Postgres {
     async fn columns(&mut self, sql: String) -> Result<Vec<Column>> {
@@ -66,12 +51,12 @@ impl Session for Postgres {
     }
 
     async fn has_row(&mut self, sql: String, ask: &Ask) -> Result<bool> {
-        let row = bound(sql, ask).fetch_optional(&mut self.connection).await;
+        let row = ask.bound(sql).fetch_optional(&mut self.connection).await;
         Ok(row.map_err(|error| sort_postgres(&error))?.is_some())
     }
 
     async fn read(&mut self, ask: &Ask, after: Option<&[KeyValue]>, rows_max: i64, taker: &mut Taker) -> Result<()> {
-        let mut query = bound(ask.rows(after.is_some()), ask);
+        let mut query = ask.bound(ask.rows(after.is_some()));
         for value in after.unwrap_or_default() {
             query = query.bind(value.text());
         }

@@ -7,14 +7,14 @@ use async_trait::async_trait;
 use bytes::Bytes;
 use flowstone_core::{Error, ErrorKind, Result};
 use futures::TryStreamExt;
-use sqlx::sqlite::{SqliteArguments, SqliteConnectOptions, SqliteRow};
+use sqlx::sqlite::{SqliteConnectOptions, SqliteRow};
 use sqlx::{
     AssertSqlSafe, Column as _, ConnectOptions, Connection, Executor, Row, SqlSafeStr, SqliteConnection, Statement,
     TypeInfo, ValueRef,
 };
 
 use super::text::Ask;
-use super::value::{KeyValue, SqlValue, hexadecimal};
+use super::value::{KeyValue, hexadecimal};
 use super::{Column, Session, Taker, sort};
 
 pub(super) async fn connect(path: &Path) -> Result<(String, Box<dyn Session>)> {
@@ -27,21 +27,6 @@ pub(super) async fn connect(path: &Path) -> Result<(String, Box<dyn Session>)> {
 
 struct Sqlite {
     connection: SqliteConnection,
-}
-
-type Query<'q> = sqlx::query::Query<'q, sqlx::Sqlite, SqliteArguments>;
-
-fn bound(sql: String, ask: &Ask) -> Query<'static> {
-    let mut query = sqlx::query(AssertSqlSafe(sql));
-    for value in &ask.binds {
-        query = match value {
-            SqlValue::Bool(value) => query.bind(*value),
-            SqlValue::Int(value) => query.bind(*value),
-            SqlValue::Real(value) => query.bind(*value),
-            SqlValue::Text(value) => query.bind(value.clone()),
-        };
-    }
-    query
 }
 
 #[async_trait]
@@ -57,12 +42,12 @@ impl Session for Sqlite {
     }
 
     async fn has_row(&mut self, sql: String, ask: &Ask) -> Result<bool> {
-        let row = bound(sql, ask).fetch_optional(&mut self.connection).await;
+        let row = ask.bound(sql).fetch_optional(&mut self.connection).await;
         Ok(row.map_err(|error| sort_sqlite(&error))?.is_some())
     }
 
     async fn read(&mut self, ask: &Ask, after: Option<&[KeyValue]>, rows_max: i64, taker: &mut Taker) -> Result<()> {
-        let mut query = bound(ask.rows(after.is_some()), ask);
+        let mut query = ask.bound(ask.rows(after.is_some()));
         for value in after.unwrap_or_default() {
             query = match value {
                 KeyValue::Int(value) => query.bind(*value),

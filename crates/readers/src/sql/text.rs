@@ -2,6 +2,9 @@
 //!
 //! Names are quoted, values are bound; the only text that is taken as it is stands in the program.
 
+use sqlx::query::Query;
+use sqlx::{AssertSqlSafe, Database, Encode, Type};
+
 use super::value::SqlValue;
 
 /// Whose SQL it is.
@@ -44,6 +47,23 @@ impl Ask {
     fn page(&self) -> String {
         let select = self.select.trim().trim_end_matches(';');
         format!("(\n{select}\n) AS page")
+    }
+
+    /// A query with what varies bound to it.
+    pub(super) fn bound<DB: Database>(&self, sql: String) -> Query<'static, DB, DB::Arguments>
+    where
+        bool: for<'q> Encode<'q, DB> + Type<DB>,
+        i64: for<'q> Encode<'q, DB> + Type<DB>,
+        f64: for<'q> Encode<'q, DB> + Type<DB>,
+        String: for<'q> Encode<'q, DB> + Type<DB>,
+    {
+        let query = sqlx::query(AssertSqlSafe(sql));
+        self.binds.iter().fold(query, |query, value| match value {
+            SqlValue::Bool(value) => query.bind(*value),
+            SqlValue::Int(value) => query.bind(*value),
+            SqlValue::Real(value) => query.bind(*value),
+            SqlValue::Text(value) => query.bind(value.clone()),
+        })
     }
 
     /// Gives the columns of the query.
