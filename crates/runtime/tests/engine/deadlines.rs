@@ -10,7 +10,7 @@ use flowstone_core::run::RunState;
 use flowstone_runtime::RunReport;
 use tokio::time::Instant;
 
-use crate::doctored::{Doctored, Fate, is_claim};
+use crate::doctored::{Fate, doctored, is_claim};
 use crate::support::{Count, GRACE, all_of, engine, engine_on, eventually, numbered, within};
 
 fn timed(name: &str, deadline: Duration) -> Asset {
@@ -167,17 +167,17 @@ async fn each_step_has_its_own_deadline_however_many_a_worker_does_in_a_row() {
 
 #[tokio::test(start_paused = true)]
 async fn a_deadline_holds_for_a_step_that_had_to_wait_for_its_claim() {
-    let store = Doctored::new(|record| if is_claim(record) { Fate::Held } else { Fate::Taken });
+    let store = doctored(|record| if is_claim(record) { Fate::Held } else { Fate::Taken });
     let acts = timed("acts", Duration::from_secs(10))
         .acts_outside()
         .run(|| async { std::future::pending::<()>().await });
     let engine = engine_on(Arc::clone(&store) as _, 1, [acts]).await;
 
     let run = engine.submit(all_of(&["acts"])).await.unwrap();
-    within(store.holds()).await;
+    within(store.around().holds()).await;
     tokio::time::advance(Duration::from_secs(25)).await;
     tokio::time::sleep(GRACE).await;
-    store.release();
+    store.around().release();
 
     assert_timed_out(&within(run.wait()).await.unwrap());
 }

@@ -11,7 +11,7 @@ use flowstone_core::run::RunState;
 use flowstone_core::store::{ChunkRow, ChunkState, Record, RunFilter, Store};
 use flowstone_runtime::{Engine, EngineOptions};
 
-use crate::doctored::{Doctored, Fate};
+use crate::doctored::{Fate, doctored_on};
 use crate::support::{Count, Gate, Kept, all_of, engine_on, eventually, numbered, options, pipeline, within};
 
 /// A process may end here, and the next one begin.
@@ -222,14 +222,14 @@ async fn a_run_that_was_being_cancelled_is_cancelled_by_the_next_engine() {
             }
         )
     };
-    let held = Doctored::on(Arc::clone(&world.store), move |record| {
+    let held = doctored_on(Arc::clone(&world.store), move |record| {
         if ends(record) { Fate::Held } else { Fate::Taken }
     });
     let engine = engine_on(Arc::clone(&held) as _, 1, [gated(&gate, &done)]).await;
     let run = engine.submit(all_of(&["steps"])).await.unwrap();
     gate.arrived().await;
     within(run.cancel()).await.unwrap();
-    within(held.holds()).await;
+    within(held.around().holds()).await;
     drop(engine);
 
     let engine = world.engine([gated(&gate, &done)]).await;

@@ -9,7 +9,7 @@ use flowstone_core::plan::RunRequest;
 use flowstone_core::run::RunState;
 use flowstone_core::store::Record;
 
-use crate::doctored::{Doctored, Fate, is_claim, is_progress};
+use crate::doctored::{Fate, doctored, is_claim, is_progress};
 use crate::support::{Count, GRACE, Gate, all_of, engine_on, forced, numbered, within};
 
 fn counting(name: &str, count: &Count) -> Asset {
@@ -22,7 +22,7 @@ fn counting(name: &str, count: &Count) -> Asset {
 
 #[tokio::test(start_paused = true)]
 async fn what_acts_outside_starts_when_everything_before_it_is_on_disk() {
-    let store = Doctored::new(|record| if is_claim(record) { Fate::Held } else { Fate::Taken });
+    let store = doctored(|record| if is_claim(record) { Fate::Held } else { Fate::Taken });
     let (prepared, acted) = (Count::default(), Count::default());
     let acts = {
         let acted = acted.clone();
@@ -37,7 +37,7 @@ async fn what_acts_outside_starts_when_everything_before_it_is_on_disk() {
     let engine = engine_on(Arc::clone(&store) as _, 2, [counting("prepares", &prepared), acts]).await;
 
     let run = engine.submit(all_of(&["prepares", "acts"])).await.unwrap();
-    within(store.holds()).await;
+    within(store.around().holds()).await;
     // With a paused clock, time passes only once nothing else can happen.
     tokio::time::sleep(std::time::Duration::from_secs(60)).await;
     assert_eq!(
@@ -45,7 +45,7 @@ async fn what_acts_outside_starts_when_everything_before_it_is_on_disk() {
         (1, 0),
         "other code runs ahead of the disk"
     );
-    store.release();
+    store.around().release();
 
     assert_eq!(within(run.wait()).await.unwrap().counts.succeeded, 2);
     assert_eq!(acted.get(), 1);
@@ -53,7 +53,7 @@ async fn what_acts_outside_starts_when_everything_before_it_is_on_disk() {
 
 #[tokio::test]
 async fn a_store_that_fails_for_good_is_told_to_everybody_and_nothing_hangs() {
-    let store = Doctored::new(|record| match is_progress(record) {
+    let store = doctored(|record| match is_progress(record) {
         true => Fate::Fails(ErrorKind::PermissionDenied),
         false => Fate::Taken,
     });
@@ -99,7 +99,7 @@ async fn a_store_that_fails_for_good_is_told_to_everybody_and_nothing_hangs() {
 #[tokio::test(start_paused = true)]
 async fn a_store_that_fails_for_a_while_is_tried_again() {
     let failures = AtomicU32::new(0);
-    let store = Doctored::new(move |record| {
+    let store = doctored(move |record| {
         if is_progress(record) && failures.fetch_add(1, Ordering::SeqCst) < 3 {
             return Fate::Fails(ErrorKind::Unavailable);
         }
@@ -129,7 +129,7 @@ async fn a_run_of_which_nobody_heard_that_it_began_goes_on_all_the_same() {
     for is_meant in [is_created, is_begun] {
         let lost = AtomicU32::new(0);
         // The first run goes through; the second waits for it.
-        let store = Doctored::new(move |record| {
+        let store = doctored(move |record| {
             if is_meant(record) && lost.fetch_add(1, Ordering::SeqCst) == 1 {
                 return Fate::AnswerLost;
             }
@@ -183,7 +183,7 @@ async fn a_run_whose_record_was_refused_is_rebuilt_from_the_store() {
     ];
     for is_meant in kinds {
         let refusals = AtomicU32::new(0);
-        let store = Doctored::new(move |record| {
+        let store = doctored(move |record| {
             if is_meant(record) && refusals.fetch_add(1, Ordering::SeqCst) == 0 {
                 return Fate::Refused;
             }
@@ -225,7 +225,7 @@ async fn a_run_whose_record_was_refused_is_rebuilt_from_the_store() {
 #[tokio::test(start_paused = true)]
 async fn what_was_queued_behind_a_refused_record_is_not_recorded() {
     let refusals = AtomicU32::new(0);
-    let store = Doctored::new(move |record| {
+    let store = doctored(move |record| {
         if is_progress(record) && refusals.fetch_add(1, Ordering::SeqCst) == 0 {
             return Fate::HeldAndRefused;
         }
@@ -246,11 +246,11 @@ async fn what_was_queued_behind_a_refused_record_is_not_recorded() {
         });
     let engine = engine_on(Arc::clone(&store) as _, 2, [steps]).await;
     let run = engine.submit(all_of(&["steps"])).await.unwrap();
-    within(store.holds()).await;
+    within(store.around().holds()).await;
     gate.let_through(9);
     // By then the other step has ended, and the end of the run waits behind the refused record.
     tokio::time::sleep(GRACE).await;
-    store.release();
+    store.around().release();
 
     let report = within(run.wait()).await.unwrap();
 
@@ -262,7 +262,7 @@ async fn what_was_queued_behind_a_refused_record_is_not_recorded() {
 #[tokio::test]
 async fn a_run_that_cannot_be_put_back_is_left_open_and_others_go_on() {
     // The end of a run of two steps never comes to disk.
-    let store = Doctored::new(|record| match record {
+    let store = doctored(|record| match record {
         Record::RunMoved { to, counts, .. } if to.is_terminal() && counts.total == 2 => Fate::Refused,
         _ => Fate::Taken,
     });

@@ -35,6 +35,11 @@ impl<A> StoreAround<A> {
     pub fn new(store: Arc<dyn Store>, around: A) -> Self {
         Self { store, around }
     }
+
+    /// What stands in front of the store.
+    pub fn around(&self) -> &A {
+        &self.around
+    }
 }
 
 impl<A> fmt::Debug for StoreAround<A> {
