@@ -8,11 +8,10 @@ use std::fmt;
 use std::ops::Range;
 use std::sync::Arc;
 
-use bytes::Bytes;
 use jiff::Timestamp;
 
 use super::barrier::{Barrier, BarrierCounts, BarrierState, ChildState};
-use super::options::{FanOutOptions, OptionsChange};
+use super::options::FanOutOptions;
 use super::page::ItemPage;
 use super::rate::Schedule;
 use super::seen::SeenKeys;
@@ -25,136 +24,18 @@ use crate::store::{FanOutProgress, Lead, PageRow};
 use crate::{DataVersion, Error, ErrorKind, ErrorRecord, FanOutId, Fence, Result};
 
 mod claim;
+mod due;
+mod event;
 mod recover;
+mod set;
 mod settle;
 
 pub use claim::next_claim_len;
+pub use event::{FanOutEffect, FanOutEvent, ItemChunk, ItemEnd, ItemEnded, SessionId};
 pub use recover::RecordedFanOut;
 
 /// Pages that may wait to be worked at before no more are read.
 const PAGES_AHEAD: u64 = 4;
-
-/// A worker while it works at items of a fan-out.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, PartialOrd, Ord)]
-pub struct SessionId(pub u64);
-
-/// How an item ended, as its worker saw it.
-#[derive(Debug, Clone, PartialEq)]
-pub enum ItemEnd {
-    /// It gave a value, encoded.
-    Succeeded(Bytes),
-    /// It found nothing to do, with the reason.
-    Skipped(String),
-    /// It failed.
-    Failed(ErrorRecord),
-    /// It gave up because it was asked to, or has not started.
-    Released,
-}
-
-/// An item that ended.
-#[derive(Debug, Clone, PartialEq)]
-pub struct ItemEnded {
-    /// The item.
-    pub index: u64,
-    /// The attempt, from 1.
-    pub attempt: u32,
-    /// How.
-    pub end: ItemEnd,
-    /// Its key, where it failed.
-    pub key: String,
-}
-
-/// Items that one worker tries.
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub struct ItemChunk {
-    /// The number of the claim.
-    pub chunk: u64,
-    /// The fence that it was claimed under.
-    pub fence: Fence,
-    /// The items, all of one page.
-    pub items: PartitionSet,
-    /// The number of the page's first item.
-    pub page: u64,
-    /// The attempt at each item that is not at its first, in order of item.
-    pub attempts: Vec<(u64, u32)>,
-    /// True when the claim must be on disk before the first item starts.
-    pub after_commit: bool,
-}
-
-impl ItemChunk {
-    /// The attempt at an item, from 1.
-    pub fn attempt(&self, index: u64) -> u32 {
-        self.attempts
-            .binary_search_by_key(&index, |(item, _)| *item)
-            .map_or(1, |at| self.attempts[at].1)
-    }
-}
-
-/// Something that happened.
-#[derive(Debug, Clone, PartialEq)]
-pub enum FanOutEvent {
-    /// A page was read. Its items are new (see [`FanOutMachine::keep_new`]), and in batches if they are taken so.
-    PageRead {
-        /// The page; its first item follows those that are there.
-        page: ItemPage,
-        /// Where to go on; `None` when the source has ended.
-        next: Option<Cursor>,
-    },
-    /// As many items came as may: no more are read.
-    EnoughRead,
-    /// The whole fails: its items cannot be read, or its time is over.
-    Failed(ErrorRecord),
-    /// A worker is free, or goes on with its session.
-    WorkerFree {
-        /// Its session.
-        session: SessionId,
-        /// The number of workers.
-        workers: usize,
-        /// The most items that it takes.
-        items_max: u64,
-        /// How many calls it has running.
-        running: u64,
-    },
-    /// Items of a claim ended.
-    ItemsEnded {
-        /// The number of the claim.
-        chunk: u64,
-        /// Its fence.
-        fence: Fence,
-        /// The items.
-        ended: Vec<ItemEnded>,
-    },
-    /// A worker is done; what is left of its claims may be tried by others.
-    SessionOver(SessionId),
-    /// A worker died, or was given up, with its claims.
-    SessionDied {
-        /// Its session.
-        session: SessionId,
-        /// The keys of those of its items that may have to be quarantined, by number (see [`FanOutMachine::suspicious_of`]).
-        keys: BTreeMap<u64, String>,
-    },
-    /// The time that a [`FanOutEffect::WakeAt`] named has come.
-    RetriesDue,
-    /// Somebody wants to go about the items otherwise.
-    OptionsSet(OptionsChange),
-    /// Somebody asks for it to end.
-    CancelAsked,
-}
-
-/// Something to do, in the order given.
-#[derive(Debug, Clone, PartialEq)]
-pub enum FanOutEffect {
-    /// Queue this for commit.
-    Commit(Box<FanOutProgress>),
-    /// Hand these items to the worker; if they say so, only once what was queued before is on disk.
-    Start(ItemChunk),
-    /// Tell the machine `RetriesDue` at this time.
-    WakeAt(Timestamp),
-    /// Ask every item that runs to end.
-    StopAll,
-    /// It is over. Say so only once what was queued before is on disk.
-    Over(BarrierState),
-}
 
 /// Items that a worker has.
 #[derive(Debug, Clone)]
@@ -396,65 +277,6 @@ impl FanOutMachine {
         self.conclude(self.progress(now))
     }
 
-    fn set(&mut self, change: &OptionsChange, now: Timestamp) -> Result<Vec<FanOutEffect>> {
-        if change.items_max.is_some() && self.barrier.is_sealed() {
-            return Err(Error::new(
-                ErrorKind::IllegalTransition,
-                "its items are all read: how many may come is settled",
-            )
-            .code("fan_out_sealed")
-            .fix("give the asset the other limit and redrive: reading goes on where it ended"));
-        }
-        let coordinator = match change.failure {
-            Some(failure) => self.coordinator.tolerating(failure).ok_or_else(fixed_tolerance)?,
-            None => Arc::clone(&self.coordinator),
-        };
-        let options = self.options.changed(change);
-        if let (Some(from), Some(to)) = (&self.options.rate_limit, &options.rate_limit) {
-            self.schedule.change(from, to, now);
-        }
-        self.options = options;
-        self.coordinator = coordinator;
-        let sessions = self.sessions.clone();
-        for (session, calls) in &sessions {
-            // What it has running is not known; it says so when it asks for more.
-            self.grant(*session, sessions.len(), calls.running_max);
-        }
-        let mut progress = self.progress(now);
-        progress.options = Some(self.options.clone());
-        self.conclude(progress)
-    }
-
-    fn retry(&mut self, now: Timestamp) -> Result<Vec<FanOutEffect>> {
-        while let Some(entry) = self.due.first_entry() {
-            if *entry.key() > now {
-                break;
-            }
-            for item in entry.remove() {
-                self.resting.remove(item);
-            }
-        }
-        let limit = self.options.rate_limit.as_ref();
-        if limit.is_some_and(|limit| self.schedule.next_at(limit, now) <= now) {
-            self.woken_at = self.schedule.on_schedule_at;
-        }
-        Ok(self.next_due(now).map(FanOutEffect::WakeAt).into_iter().collect())
-    }
-
-    /// When there will be something to start that may not start now.
-    fn next_due(&self, now: Timestamp) -> Option<Timestamp> {
-        let retry = self.due.keys().next().copied();
-        let limit = self.options.rate_limit.as_ref();
-        let on_schedule = limit.and_then(|limit| {
-            let waits = self.barrier.get(ChildState::Pending).len() > self.resting.len();
-            let next = self.schedule.next_at(limit, now);
-            // The time may have come since somebody was refused, and nobody else would tell him.
-            let is_news = next > now || self.woken_at != self.schedule.on_schedule_at;
-            (waits && is_news).then_some(next)
-        });
-        retry.into_iter().chain(on_schedule).min()
-    }
-
     /// What has changed by `now`; the caller says what else.
     fn progress(&self, now: Timestamp) -> FanOutProgress {
         FanOutProgress::empty(self.lead, self.fan_out, now)
@@ -533,15 +355,6 @@ impl fmt::Debug for FanOutMachine {
             .field("counts", &self.counts())
             .finish_non_exhaustive()
     }
-}
-
-fn fixed_tolerance() -> Error {
-    Error::new(
-        ErrorKind::Unsupported,
-        "its coordinator does not go by how many items may fail",
-    )
-    .code("failure_policy_unused")
-    .fix("change the other limits alone; what is tolerated is for the asset's own coordinator to say")
 }
 
 /// A number from 0 to 1 that is the same whenever the decision is taken again.

@@ -3,10 +3,14 @@
 //! What is asked, ready, running and done are such sets. Their cost follows the number of runs, not of members, so ten
 //! million neighbors are as cheap as one, and neither needs an allocation. Knows nothing of the space: whoever combines two sets sees to that.
 
+mod algebra;
+mod intervals;
+
 use std::ops::{Bound, RangeBounds};
 
-use roaring::treemap::BitmapIter;
-use roaring::{RoaringTreemap, bitmap};
+use roaring::RoaringTreemap;
+
+pub use intervals::Intervals;
 
 use crate::{Error, ErrorKind, Result};
 
@@ -203,161 +207,9 @@ impl PartitionSet {
         run.into_iter().flatten().chain(members.into_iter().flatten())
     }
 
-    /// The longest runs of neighbors as (first, last), ascending, both ends members.
-    pub fn intervals(&self) -> Intervals<'_> {
-        let (bitmaps, pending) = match &self.0 {
-            Form::Empty => (None, None),
-            Form::Run(lo, hi) => (None, Some((*lo, *hi))),
-            Form::Many(members) => (Some(members.bitmaps()), None),
-        };
-        Intervals {
-            bitmaps,
-            current: None,
-            pending,
-        }
-    }
-
-    /// The runs within `0..len`, the last one cut off at the end.
-    pub(super) fn intervals_below(&self, len: u64) -> impl Iterator<Item = (u64, u64)> + '_ {
-        self.intervals()
-            .take_while(move |&(lo, _)| lo < len)
-            .map(move |(lo, hi)| (lo, hi.min(len - 1)))
-    }
-
     /// True for a set that is kept as one run.
     pub(super) fn is_one_run(&self) -> bool {
         matches!(self.0, Form::Run(..))
-    }
-
-    /// First and last member if all between them are members too.
-    pub fn as_interval(&self) -> Option<(u64, u64)> {
-        let mut intervals = self.intervals();
-        let only = intervals.next()?;
-        intervals.next().is_none().then_some(only)
-    }
-
-    /// The members of either.
-    #[must_use]
-    pub fn union(&self, other: &Self) -> Self {
-        match (&self.0, &other.0) {
-            (Form::Many(members), Form::Many(others)) => Self::from(members | others),
-            (Form::Many(_), _) => self.clone().merged(other),
-            _ => other.clone().merged(self),
-        }
-    }
-
-    /// The members of both.
-    #[must_use]
-    pub fn intersect(&self, other: &Self) -> Self {
-        match (&self.0, &other.0) {
-            (Form::Empty, _) | (_, Form::Empty) => Self::new(),
-            (Form::Many(members), Form::Many(others)) => Self::from(members & others),
-            (Form::Many(members), Form::Run(lo, hi)) | (Form::Run(lo, hi), Form::Many(members)) => {
-                within(members, *lo, *hi)
-            }
-            (Form::Run(lo, hi), Form::Run(first, last)) => {
-                Self(common((*lo, *hi), (*first, *last)).map_or(Form::Empty, |(lo, hi)| Form::Run(lo, hi)))
-            }
-        }
-    }
-
-    /// The members that `other` does not have.
-    #[must_use]
-    pub fn difference(&self, other: &Self) -> Self {
-        match (&self.0, &other.0) {
-            (Form::Many(members), Form::Many(others)) => Self::from(members - others),
-            (Form::Run(lo, hi), Form::Many(others)) => {
-                let inside = within(others, *lo, *hi);
-                match &inside.0 {
-                    Form::Many(inside) => Self::from(&treemap(*lo, *hi) - inside),
-                    _ => self.difference(&inside),
-                }
-            }
-            _ => {
-                let mut left = self.clone();
-                left.subtract(other);
-                left
-            }
-        }
-    }
-
-    /// The members less than `len`.
-    #[must_use]
-    pub fn below(&self, len: u64) -> Self {
-        let mut set = self.clone();
-        if self.max().is_some_and(|max| max >= len) {
-            set.remove_range(len..);
-        }
-        set
-    }
-
-    /// Adds the members of `other`.
-    pub fn union_with(&mut self, other: &Self) {
-        match (&mut self.0, &other.0) {
-            (_, Form::Empty) => {}
-            (_, Form::Run(lo, hi)) => self.add_run(*lo, *hi),
-            (Form::Many(members), Form::Many(others)) => {
-                *members |= others;
-                self.tidy();
-            }
-            (_, Form::Many(_)) => *self = other.clone().merged(self),
-        }
-    }
-
-    /// Keeps only what `other` has too.
-    pub fn intersect_with(&mut self, other: &Self) {
-        if let (Form::Many(members), Form::Many(others)) = (&mut self.0, &other.0) {
-            *members &= others;
-            self.tidy();
-        } else {
-            *self = self.intersect(other);
-        }
-    }
-
-    /// Takes out what `other` has.
-    pub fn subtract(&mut self, other: &Self) {
-        match (&mut self.0, &other.0) {
-            (Form::Empty, _) | (_, Form::Empty) => {}
-            (_, Form::Run(lo, hi)) => self.remove_run(*lo, *hi),
-            (Form::Many(members), Form::Many(others)) => {
-                *members -= others;
-                self.tidy();
-            }
-            (Form::Run(..), Form::Many(_)) => *self = self.difference(other),
-        }
-    }
-
-    /// True if no member is shared.
-    pub fn is_disjoint(&self, other: &Self) -> bool {
-        match (&self.0, &other.0) {
-            (Form::Empty, _) | (_, Form::Empty) => true,
-            (Form::Many(members), Form::Many(others)) => members.is_disjoint(others),
-            (_, Form::Run(lo, hi)) => self.count_in(*lo..=*hi) == 0,
-            (Form::Run(lo, hi), _) => other.count_in(*lo..=*hi) == 0,
-        }
-    }
-
-    /// True if `other` has every member of this set.
-    pub fn is_subset(&self, other: &Self) -> bool {
-        match (&self.0, &other.0) {
-            (Form::Empty, _) => true,
-            (Form::Run(lo, hi), _) => other.contains_range(*lo..=*hi),
-            (Form::Many(members), Form::Many(others)) => members.is_subset(others),
-            (Form::Many(members), Form::Run(lo, hi)) => {
-                members.min().is_none_or(|min| min >= *lo) && members.max().is_none_or(|max| max <= *hi)
-            }
-            (Form::Many(members), Form::Empty) => members.is_empty(),
-        }
-    }
-
-    /// How many members both share, without building their set.
-    pub fn intersect_len(&self, other: &Self) -> u64 {
-        match (&self.0, &other.0) {
-            (Form::Empty, _) | (_, Form::Empty) => 0,
-            (Form::Many(members), Form::Many(others)) => members.intersection_len(others),
-            (_, Form::Run(lo, hi)) => self.count_in(*lo..=*hi),
-            (Form::Run(lo, hi), _) => other.count_in(*lo..=*hi),
-        }
     }
 
     /// Takes the `n` smallest members out and gives them; all of them if there are fewer.
@@ -433,11 +285,6 @@ impl PartitionSet {
         }
     }
 
-    fn merged(mut self, other: &Self) -> Self {
-        self.union_with(other);
-        self
-    }
-
     /// Gives up the bitmap where a run says the same.
     fn tidy(&mut self) {
         let Form::Many(members) = &self.0 else { return };
@@ -458,32 +305,21 @@ impl PartitionSet {
     }
 }
 
-fn treemap(lo: u64, hi: u64) -> RoaringTreemap {
-    let mut members = RoaringTreemap::new();
-    members.insert_range(lo..=hi);
-    members
-}
-
 /// What two runs share.
 fn common(one: (u64, u64), other: (u64, u64)) -> Option<(u64, u64)> {
     let (lo, hi) = (one.0.max(other.0), one.1.min(other.1));
     (lo <= hi).then_some((lo, hi))
 }
 
+fn treemap(lo: u64, hi: u64) -> RoaringTreemap {
+    let mut members = RoaringTreemap::new();
+    members.insert_range(lo..=hi);
+    members
+}
+
 /// True if two runs share a member or are neighbors.
 fn touch(one: (u64, u64), other: (u64, u64)) -> bool {
     one.0 <= other.1.saturating_add(1) && other.0 <= one.1.saturating_add(1)
-}
-
-/// The members from `lo` to `hi`.
-fn within(members: &RoaringTreemap, lo: u64, hi: u64) -> PartitionSet {
-    match members.range_cardinality(lo..=hi) {
-        0 => PartitionSet::new(),
-        count if count - 1 == hi - lo => PartitionSet(Form::Run(lo, hi)),
-        count if count == members.len() => PartitionSet::from(members.clone()),
-        _ if hi - lo < SHORT_RUN => (lo..=hi).filter(|partition| members.contains(*partition)).collect(),
-        _ => PartitionSet::from(members & treemap(lo, hi)),
-    }
 }
 
 impl From<RoaringTreemap> for PartitionSet {
@@ -517,45 +353,6 @@ impl Extend<u64> for PartitionSet {
             self.insert(partition);
         }
         self.tidy();
-    }
-}
-
-/// The runs of a [`PartitionSet`]; see [`PartitionSet::intervals`].
-pub struct Intervals<'a> {
-    bitmaps: Option<BitmapIter<'a>>,
-    current: Option<(u64, bitmap::Iter<'a>)>,
-    pending: Option<(u64, u64)>,
-}
-
-impl Intervals<'_> {
-    /// The next run within one bitmap of 2³² indices.
-    fn next_piece(&mut self) -> Option<(u64, u64)> {
-        loop {
-            if let Some((base, runs)) = &mut self.current
-                && let Some(run) = runs.next_range()
-            {
-                return Some((*base + u64::from(*run.start()), *base + u64::from(*run.end())));
-            }
-            let (high, members) = self.bitmaps.as_mut()?.next()?;
-            self.current = Some((u64::from(high) << 32, members.iter()));
-        }
-    }
-}
-
-impl Iterator for Intervals<'_> {
-    type Item = (u64, u64);
-
-    fn next(&mut self) -> Option<(u64, u64)> {
-        let (lo, mut hi) = self.pending.take().or_else(|| self.next_piece())?;
-        while let Some(piece) = self.next_piece() {
-            if Some(piece.0) == hi.checked_add(1) {
-                hi = piece.1;
-            } else {
-                self.pending = Some(piece);
-                break;
-            }
-        }
-        Some((lo, hi))
     }
 }
 
