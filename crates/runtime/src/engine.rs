@@ -1,155 +1,33 @@
 //! The engine: a pipeline on a store, ready to run.
 
 mod fan_outs;
+mod options;
+mod runs;
+mod shared;
 
-use std::collections::{BTreeMap, HashMap};
 use std::sync::Arc;
-use std::time::Duration;
 
 use flowstone_core::asset::PartitionSets as _;
-use flowstone_core::clock::{Clock, SystemClock};
 use flowstone_core::graph::{AssetGraph, NodeIx};
-use flowstone_core::io::{IoEnv, IoFactory, IoManager};
-use flowstone_core::memory::MemoryIoFactory;
 use flowstone_core::partition::PartitionKey;
 use flowstone_core::pipeline::Pipeline;
-use flowstone_core::plan::{Redrive, RunPlan, RunRequest, SavedPlan};
 use flowstone_core::pool;
-use flowstone_core::retention::Retention;
-use flowstone_core::run::RunMachine;
 use flowstone_core::store::{AssetRow, Store};
-use flowstone_core::{AssetId, AssetKey, AssetValue, Error, ErrorKind, Result, ResultExt, RunId, TypeInfo};
+use flowstone_core::{AssetId, AssetValue, Error, ErrorKind, Result, ResultExt, TypeInfo};
 use ractor::rpc::CallResult;
 use ractor::{Actor, ActorRef};
 use tokio::sync::oneshot;
 use tokio::task::JoinHandle;
 
-use crate::dispatcher::DispatcherHandle;
-use crate::fan_out::LiveFanOuts;
-use crate::handle::{FailedStep, RunHandle, RunReport};
-use crate::ledger::LedgerHandle;
-use crate::planning::plan_with;
-use crate::pools::PoolTable;
-use crate::recorded::recorded;
-use crate::sets::{EngineSets, attach};
+use crate::handle::RunHandle;
+use crate::sets::attach;
 use crate::spaces::carry_out;
 use crate::supervisor::{Supervisor, SupervisorArguments, SupervisorMessage};
 use crate::upkeep::{Garbage, Upkeep, check_retention};
 
-/// How an engine runs.
-#[derive(Clone)]
-pub struct EngineOptions {
-    /// How many steps run at once; at least 1.
-    pub workers: usize,
-    /// How long a step that is asked to end may take to do so.
-    pub cancel_grace: Duration,
-    /// Where time comes from.
-    pub clock: Arc<dyn Clock>,
-    /// What IO managers are opened with.
-    pub io: IoEnv,
-    /// The IO manager for assets that name none in a pipeline that names none.
-    pub default_io: Arc<dyn IoFactory>,
-    /// What stands between the engine and every IO manager that it opens, such as the faults of a test.
-    pub around_io: Option<AroundIo>,
-    /// The slots of pools, where they are to be others than the pipeline says.
-    pub pools: BTreeMap<String, u32>,
-    /// How long what is over is kept. What outlived that goes bit by bit, when no run is going on.
-    pub retention: Retention,
-    /// Whether values may be orphaned whose partitions the pipeline no longer defines; see [`redefined`](crate::redefined).
-    pub accepts_orphans: bool,
-}
-
-/// Puts something in front of an IO manager.
-pub type AroundIo = Arc<dyn Fn(Arc<dyn IoManager>) -> Arc<dyn IoManager> + Send + Sync>;
-
-impl Default for EngineOptions {
-    /// As many workers as the machine has cores, five seconds of grace, all data in memory, thirty days of history, nothing
-    /// orphaned.
-    fn default() -> Self {
-        Self {
-            workers: std::thread::available_parallelism().map_or(1, usize::from),
-            cancel_grace: Duration::from_secs(5),
-            clock: Arc::new(SystemClock),
-            io: IoEnv::default(),
-            default_io: Arc::new(MemoryIoFactory),
-            around_io: None,
-            pools: BTreeMap::new(),
-            retention: Retention::default(),
-            accepts_orphans: false,
-        }
-    }
-}
-
-/// What the actors of an engine share.
-pub(crate) struct Shared {
-    pub(crate) pipeline: Pipeline,
-    pub(crate) ids: Vec<AssetId>,
-    /// The numbers under which the assets were known before their partitions were defined anew.
-    pub(crate) former: Vec<(AssetId, NodeIx)>,
-    /// The IO manager of each node.
-    pub(crate) io: Vec<Arc<dyn IoManager>>,
-    pub(crate) store: Arc<dyn Store>,
-    pub(crate) clock: Arc<dyn Clock>,
-    pub(crate) cancel_grace: Duration,
-    pub(crate) retention: Retention,
-    pub(crate) pools: PoolTable,
-    pub(crate) sets: Arc<EngineSets>,
-    pub(crate) ledger: LedgerHandle,
-    pub(crate) dispatcher: DispatcherHandle,
-    pub(crate) fan_outs: LiveFanOuts,
-}
-
-impl Shared {
-    pub(crate) async fn plan(&self, request: &RunRequest) -> Result<RunPlan> {
-        let now = self.clock.now();
-        plan_with(&self.pipeline, &*self.store, &self.ids, &[], request, now, None).await
-    }
-
-    /// The same, with open-ended and dynamic partitions as `plan` saw them.
-    pub(crate) async fn plan_as(&self, request: &RunRequest, plan: &RunPlan) -> Result<RunPlan> {
-        let (time, sets) = (plan.planned_at, Some(&plan.sets[..]));
-        plan_with(&self.pipeline, &*self.store, &self.ids, &[], request, time, sets).await
-    }
-
-    /// How a run ended, from the store.
-    pub(crate) async fn report(&self, run: RunId) -> Result<RunReport> {
-        let row = self.store.run(run).await?;
-        let row = row.ok_or_else(|| Error::new(ErrorKind::NotFound, format!("there is no run {run}")))?;
-        let failures = self
-            .store
-            .failures(run)
-            .await?
-            .into_iter()
-            .filter(|failure| failure.is_final);
-        let failures = failures.map(|failure| {
-            let node = self.ids.iter().position(|id| *id == failure.asset);
-            let node = node
-                .and_then(|index| self.pipeline.graph().nodes().nth(index))
-                .map(|(_, node)| node);
-            FailedStep {
-                asset: node.map_or_else(unknown_asset, |node| node.key().clone()),
-                partition: failure.partition,
-                label: node.map_or_else(String::new, |node| node.space().label(failure.partition)),
-                attempt: failure.attempt,
-                error: failure.error,
-            }
-        });
-        let failures = failures.collect();
-        let elapsed = row.moved_at.duration_since(row.created_at).unsigned_abs();
-        Ok(RunReport {
-            run,
-            state: row.state,
-            counts: row.counts,
-            error: row.error,
-            failures,
-            elapsed,
-        })
-    }
-}
-
-fn unknown_asset() -> AssetKey {
-    AssetKey::new("(an asset that the pipeline no longer has)").expect("the text is a valid name")
-}
+pub(crate) use options::open_io;
+pub use options::{AroundIo, EngineOptions};
+pub(crate) use shared::Shared;
 
 /// A pipeline on a store, ready to run. Dropping it stops everything at once; open runs go on with the next engine on
 /// the same store.
@@ -308,114 +186,6 @@ impl Engine {
         &self.recovered
     }
 
-    /// What `request` would do now; nothing is written.
-    ///
-    /// # Errors
-    /// As [`Planner::plan`](flowstone_core::plan::Planner::plan), and what the store says.
-    pub async fn plan(&self, request: &RunRequest) -> Result<RunPlan> {
-        self.shared.plan(request).await
-    }
-
-    /// Starts a run; returns when it is on disk. A run that would touch what another one is making waits for that one,
-    /// and is planned when its turn comes. Two requests with one idempotency key are one run.
-    ///
-    /// # Errors
-    /// What planning says, before anything is written; what the store says.
-    pub async fn submit(&self, request: RunRequest) -> Result<RunHandle> {
-        self.call(|answer| SupervisorMessage::Submit {
-            request: Box::new(request),
-            answer,
-        })
-        .await
-    }
-
-    /// Starts a run that carries out a saved plan as it stands; returns when it is on disk.
-    ///
-    /// # Errors
-    /// `Conflict` when the plan was made for another pipeline, code or partitions, when what it was made on has moved since,
-    /// or when a run that goes on would move it; the message names what moved. Nothing is written then.
-    pub async fn apply(&self, saved: SavedPlan) -> Result<RunHandle> {
-        self.call(|answer| SupervisorMessage::Apply {
-            saved: Box::new(saved),
-            answer,
-        })
-        .await
-    }
-
-    /// Starts a run and waits for its end.
-    ///
-    /// # Errors
-    /// As [`submit`](Self::submit) and [`RunHandle::wait`]. A run with failed steps is not an error: the report says so.
-    pub async fn run(&self, request: RunRequest) -> Result<RunReport> {
-        self.submit(request).await?.wait().await
-    }
-
-    /// Starts a run of what `run` did not bring to a good end: its steps that failed, were stopped by a failure,
-    /// quarantined or cancelled. What ended stays as it is; the new run makes what is not current by now, on the versions
-    /// that its inputs have now.
-    ///
-    /// # Errors
-    /// `NotFound` for a run that is not kept; `Conflict` for one that goes on, that left nothing, or (with code
-    /// `code_changed`) that other code planned; as [`submit`](Self::submit).
-    pub async fn redrive(&self, run: RunId) -> Result<RunHandle> {
-        let request = self.redrive_request(run).await?;
-        self.submit(request).await
-    }
-
-    /// What [`redrive`](Self::redrive) asks for.
-    ///
-    /// # Errors
-    /// As [`redrive`](Self::redrive).
-    pub async fn redrive_request(&self, run: RunId) -> Result<RunRequest> {
-        let request = self.left_of(run).await;
-        request.map_err(|error| error.during("redrive run").about(run))
-    }
-
-    async fn left_of(&self, run: RunId) -> Result<RunRequest> {
-        let store = &*self.shared.store;
-        let row = store.run(run).await?;
-        let row = row
-            .ok_or_else(|| Error::new(ErrorKind::NotFound, "it never was, or is no longer kept").code("run_unknown"))?;
-        if !row.state.is_terminal() {
-            return Err(Error::new(ErrorKind::Conflict, format!("it is {}", row.state))
-                .code("run_open")
-                .fix("wait until it has ended, or cancel it first"));
-        }
-        let request = RunRequest::decode(&row.request)?;
-        let Some(plan) = &row.plan else {
-            // It ended before its turn came. What it was to redrive is told by the run that left it.
-            if let Some(redrive) = &request.redrive {
-                return Box::pin(self.left_of(redrive.of)).await;
-            }
-            return Ok(RunRequest {
-                idempotency_key: None,
-                ..request
-            });
-        };
-        let plan = RunPlan::decode(plan)?;
-        let recorded = recorded(store, &row, &plan).await?;
-        let (graph, ids) = (self.pipeline().graph(), &self.shared.ids[..]);
-        let now = self.shared.clock.now();
-        let ended = RunMachine::ended(run, &plan, (graph, ids), (recorded, row.counts), now)?;
-        Redrive::request(&request, &ended)
-    }
-
-    /// The handles of all runs that have not ended, in no order.
-    ///
-    /// # Errors
-    /// `Cancelled` when the engine has stopped.
-    pub async fn open_runs(&self) -> Result<Vec<RunHandle>> {
-        self.call(|answer| SupervisorMessage::OpenRuns { answer }).await
-    }
-
-    /// The handle of a run that has not ended.
-    ///
-    /// # Errors
-    /// `NotFound` when there is no such run, or it has ended.
-    pub async fn active(&self, run: RunId) -> Result<RunHandle> {
-        self.call(|answer| SupervisorMessage::Find { run, answer }).await
-    }
-
     /// The current value of a partition, by the text of the partition; empty text for an asset without partitions.
     ///
     /// # Errors
@@ -512,44 +282,4 @@ pub(crate) fn former(graph: &AssetGraph, rows: &[AssetRow]) -> Vec<(AssetId, Nod
     let former = rows.iter().filter(|row| row.is_former);
     let former = former.filter_map(|row| Some((row.id, graph.find(row.key.as_str()).ok()?)));
     former.collect()
-}
-
-/// Opens each IO manager that the pipeline uses, once.
-pub(crate) fn open_io(pipeline: &Pipeline, options: &EngineOptions) -> Result<Vec<Arc<dyn IoManager>>> {
-    let mut opened: HashMap<Option<&str>, Arc<dyn IoManager>> = HashMap::new();
-    let mut by_node = Vec::with_capacity(pipeline.graph().len());
-    for (_, node) in pipeline.graph().nodes() {
-        let name = node.io().or(pipeline.default_io());
-        let factory = match name {
-            None => &options.default_io,
-            Some(name) => pipeline.registry().io_named(name).ok_or_else(|| {
-                Error::new(
-                    ErrorKind::Internal,
-                    format!("IO manager {name:?} was checked and is not there"),
-                )
-            })?,
-        };
-        if name.is_none() {
-            factory
-                .accepts(node.output())
-                .map_err(|error| error.about(format!("asset {}", node.key())))?;
-        }
-        let manager = match opened.get(&name) {
-            Some(manager) => Arc::clone(manager),
-            None => {
-                let manager = factory
-                    .open(&options.io)
-                    .during("open IO manager")
-                    .about(name.unwrap_or("default"))?;
-                let manager = match &options.around_io {
-                    Some(around) => around(manager),
-                    None => manager,
-                };
-                opened.insert(name, Arc::clone(&manager));
-                manager
-            }
-        };
-        by_node.push(manager);
-    }
-    Ok(by_node)
 }

@@ -1,24 +1,30 @@
 //! A worker at the items of a fan-out: it takes claim after claim, runs as many calls at once as it may, and reports.
+//!
+//! What a call is and what becomes of it stands in `call`.
+
+mod call;
+mod pulse;
 
 use std::collections::{BTreeMap, VecDeque};
-use std::panic::AssertUnwindSafe;
-use std::sync::atomic::{AtomicBool, Ordering};
-use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::sync::Arc;
+use std::sync::atomic::AtomicBool;
 use std::time::{Duration, Instant};
 
 use flowstone_core::fan_out::{
-    AdaptiveBatches, FanOutEvent, ItemCall, ItemChunk, ItemEnd, ItemEnded, ItemPage, ItemResult, ItemWork, SessionId,
-    next_claim_len,
+    AdaptiveBatches, FanOutEvent, ItemChunk, ItemEnded, ItemPage, ItemWork, SessionId, next_claim_len,
 };
-use flowstone_core::{BoxFuture, Error, ErrorKind, Result};
+use flowstone_core::{BoxFuture, ErrorKind, Result};
 use futures::stream::FuturesUnordered;
 use futures::{FutureExt, StreamExt};
 use tracing::warn;
 
 use super::LiveFanOut;
-use super::lead::nested;
 use crate::run_actor::RunMessage;
-use crate::worker::{blocking, panicked};
+
+pub(super) use pulse::Pulse;
+
+use call::{Call, Ended};
+use pulse::PULSE_EVERY;
 
 /// Ended items are reported at the latest after so many…
 const REPORT_LEN_MAX: usize = 1_000;
@@ -26,9 +32,6 @@ const REPORT_LEN_MAX: usize = 1_000;
 const REPORT_AFTER: Duration = Duration::from_millis(5);
 /// How long a session keeps its thread while items end at once.
 const YIELD_AFTER: Duration = Duration::from_millis(1);
-
-/// How often a session shows that it does not hang, at least.
-const PULSE_EVERY: Duration = Duration::from_millis(500);
 
 /// A worker's time at a fan-out. If it is dropped before it is over, the worker died, and the run's actor hears of it.
 pub(crate) struct Session {
@@ -40,46 +43,6 @@ pub(crate) struct Session {
     is_worker: bool,
     is_over: bool,
     pulse: Arc<Pulse>,
-}
-
-/// What a session shows of itself, so that others can tell whether an item blocks its thread.
-pub(super) struct Pulse {
-    shown: Mutex<Instant>,
-    /// Set when the worker is given up; its slot then goes nowhere.
-    given_up: Arc<AtomicBool>,
-}
-
-impl Pulse {
-    fn shown(&self) -> MutexGuard<'_, Instant> {
-        self.shown.lock().unwrap_or_else(PoisonError::into_inner)
-    }
-
-    fn show(&self) {
-        *self.shown() = Instant::now();
-    }
-
-    /// How long nothing was shown.
-    pub(super) fn age(&self) -> Duration {
-        self.shown().elapsed()
-    }
-
-    /// Gives the worker up; true when nobody had.
-    pub(super) fn give_up(&self) -> bool {
-        !self.given_up.swap(true, Ordering::AcqRel)
-    }
-}
-
-/// Items that are called for together.
-struct Call {
-    chunk: u64,
-    items: Vec<u64>,
-}
-
-/// What a call came to.
-struct Ended {
-    chunk: u64,
-    items: Vec<ItemEnded>,
-    took: Duration,
 }
 
 /// A claim under way.
@@ -119,10 +82,7 @@ impl Drop for Session {
 impl Session {
     /// A worker's.
     pub(crate) fn new(fan_out: Arc<LiveFanOut>, id: SessionId, workers: usize, given_up: &Arc<AtomicBool>) -> Self {
-        let pulse = Arc::new(Pulse {
-            shown: Mutex::new(Instant::now()),
-            given_up: Arc::clone(given_up),
-        });
+        let pulse = Arc::new(Pulse::new(given_up));
         fan_out.pulses().insert(id, Arc::clone(&pulse));
         Self {
             fan_out,
@@ -143,10 +103,7 @@ impl Session {
             is_worker: false,
             is_over: false,
             // Its items are led, and hang nobody.
-            pulse: Arc::new(Pulse {
-                shown: Mutex::new(Instant::now()),
-                given_up: Arc::default(),
-            }),
+            pulse: Arc::new(Pulse::new(&Arc::default())),
         }
     }
 
@@ -262,7 +219,7 @@ impl Session {
 
     fn may_go_on(&self) -> bool {
         !self.fan_out.stop.is_cancelled()
-            && !self.pulse.given_up.load(Ordering::Acquire)
+            && !self.pulse.is_given_up()
             && self.fan_out.live.may_take_items(self.is_worker)
     }
 
@@ -306,88 +263,6 @@ impl Session {
         Ok(true)
     }
 
-    /// The calls that a claim is for. Where their size follows from how long they take, one for all: it is cut when its turn
-    /// comes.
-    fn calls(&self, claim: &ItemChunk, page: &ItemPage) -> Vec<Call> {
-        let chunk = claim.chunk;
-        match &self.fan_out.work {
-            // Cut when its turn comes.
-            ItemWork::Many { adaptive: Some(_), .. } => vec![Call {
-                chunk,
-                items: claim.items.iter().collect(),
-            }],
-            ItemWork::Many { adaptive: None, .. } => {
-                let mut calls: Vec<(u64, Call)> = Vec::new();
-                for item in claim.items.iter() {
-                    let batch = page.batch_starts.rank(item + 1);
-                    match calls.last_mut().filter(|(last, _)| *last == batch) {
-                        Some((_, call)) => call.items.push(item),
-                        None => calls.push((
-                            batch,
-                            Call {
-                                chunk,
-                                items: vec![item],
-                            },
-                        )),
-                    }
-                }
-                calls.into_iter().map(|(_, call)| call).collect()
-            }
-            _ => {
-                let items = claim.items.iter();
-                items
-                    .map(|item| Call {
-                        chunk,
-                        items: vec![item],
-                    })
-                    .collect()
-            }
-        }
-    }
-
-    fn next_call(hands: &mut Hands) -> Option<Call> {
-        if hands.adaptive.is_none() {
-            return hands.queue.pop_front();
-        }
-        let call = hands.queue.front_mut()?;
-        let len = (hands.call_len as usize).clamp(1, call.items.len());
-        let items: Vec<u64> = call.items.drain(..len).collect();
-        let chunk = call.chunk;
-        if call.items.is_empty() {
-            hands.queue.pop_front();
-        }
-        Some(Call { chunk, items })
-    }
-
-    /// One call, whatever becomes of it.
-    fn call(&self, call: Call, hands: &Hands) -> BoxFuture<'static, Ended> {
-        let open = &hands.open[&call.chunk];
-        let (fan_out, page) = (Arc::clone(&self.fan_out), Arc::clone(&open.page));
-        let timeout = open.timeout;
-        let attempts: Vec<(u64, u32)> = call
-            .items
-            .into_iter()
-            .map(|item| (item, open.claim.attempt(item)))
-            .collect();
-        Box::pin(async move {
-            let started = Instant::now();
-            let made = AssertUnwindSafe(fan_out.call(&page, &attempts));
-            let made = match timeout {
-                None => made.catch_unwind().await,
-                Some(timeout) => match tokio::time::timeout(timeout, made.catch_unwind()).await {
-                    Ok(made) => made,
-                    Err(_) => Ok(Err(overdue(timeout))),
-                },
-            };
-            let made = made.unwrap_or_else(|panic| Err(panicked(&*panic)));
-            Ended {
-                chunk: call.chunk,
-                items: fan_out.ends(&page, &attempts, made),
-                took: started.elapsed(),
-            }
-        })
-    }
-
     /// Reports what has ended.
     async fn report(&self, hands: &mut Hands) -> Result<()> {
         hands.ended = 0;
@@ -426,84 +301,4 @@ impl Hands {
             open.ended.extend(items);
         }
     }
-}
-
-impl LiveFanOut {
-    /// Calls the function for items of a page.
-    async fn call(
-        self: &Arc<Self>,
-        page: &Arc<ItemPage>,
-        items: &[(u64, u32)],
-    ) -> Result<Vec<(u64, Result<ItemResult>)>> {
-        let Some((first, attempt)) = items.first().copied() else {
-            return Ok(Vec::new());
-        };
-        let step = self.step_of(page, first, attempt);
-        let made = match &self.work {
-            ItemWork::Each(function) => function(step).await?,
-            ItemWork::EachBlocking(function) => blocking(function(step).await?).await?,
-            ItemWork::Many { call, .. } => {
-                let items = items.iter().map(|(item, attempt)| (self.slot(page, *item), *attempt));
-                let items = items.collect();
-                return call(ItemCall { step, items }).await;
-            }
-            ItemWork::Nested(spec) => nested(self, spec, step).await?,
-        };
-        Ok(vec![(first, Ok(made))])
-    }
-
-    /// How each of the items ended, by what the call gave.
-    fn ends(
-        &self,
-        page: &ItemPage,
-        items: &[(u64, u32)],
-        made: Result<Vec<(u64, Result<ItemResult>)>>,
-    ) -> Vec<ItemEnded> {
-        let ended = |(index, attempt): (u64, u32), end: ItemEnd| ItemEnded {
-            key: match end {
-                ItemEnd::Failed(_) => page.get(index).map(|item| item.key.clone()).unwrap_or_default(),
-                _ => String::new(),
-            },
-            index,
-            attempt,
-            end,
-        };
-        let mut made = match made {
-            Ok(made) => made,
-            Err(error) => {
-                let gave_up = error.kind() == ErrorKind::Cancelled && self.stop.is_cancelled();
-                let error = error.to_record();
-                let end = || match gave_up {
-                    true => ItemEnd::Released,
-                    false => ItemEnd::Failed(error.clone()),
-                };
-                return items.iter().map(|item| ended(*item, end())).collect();
-            }
-        };
-        made.sort_unstable_by_key(|(index, _)| *index);
-        let mut made = made.into_iter().peekable();
-        let ends = items.iter().map(|item| {
-            let strangers = |(index, _): &(u64, Result<ItemResult>)| *index < item.0;
-            while made.next_if(strangers).is_some() {}
-            let end = match made.next_if(|(index, _)| *index == item.0) {
-                Some((_, Ok(ItemResult::Value(value)))) => ItemEnd::Succeeded(value),
-                Some((_, Ok(ItemResult::Skipped(reason)))) => ItemEnd::Skipped(reason),
-                Some((_, Err(error))) => ItemEnd::Failed(error.to_record()),
-                None => ItemEnd::Failed(no_result().to_record()),
-            };
-            ended(*item, end)
-        });
-        ends.collect()
-    }
-}
-
-fn no_result() -> Error {
-    Error::new(ErrorKind::TypeMismatch, "the call gave no result for it")
-        .code("item_result_missing")
-        .fix("give one result for each item of the batch, in their order")
-}
-
-fn overdue(timeout: Duration) -> Error {
-    Error::new(ErrorKind::TimedOut, format!("it did not end within its {timeout:?}"))
-        .fix("give items more time with `item_timeout`, or let the function do less")
 }
