@@ -1,19 +1,23 @@
 //! Drives one run to its end: workers, the disk, the clock and their accidents, in an order drawn from the seed.
+//!
+//! What happens next is chosen in `act`, the machine hears of it in `tell`.
+
+mod act;
+mod tell;
 
 use std::collections::{BTreeMap, BTreeSet, VecDeque};
-use std::time::Duration;
 
 use flowstone_core::plan::RunPlan;
-use flowstone_core::run::{RunEffect, RunEvent, RunMachine, RunState};
+use flowstone_core::run::{RunEvent, RunMachine, RunState};
 use flowstone_core::store::Record;
 use flowstone_core::{Fence, RunId};
 use jiff::{SignedDuration, Timestamp};
 
-use super::broken::{broken, hold, hold_eq, must};
+use super::broken::{broken, hold, must};
 use super::case::{Case, Fate};
 use super::fault::Fault;
 use super::model::{Ledger, RunLog};
-use super::planted::{Doctor, Planted};
+use super::planted::Doctor;
 use super::pooling::Pooling;
 use super::shelf::Shelf;
 use super::worker::Worker;
@@ -108,22 +112,6 @@ pub(super) struct Driver<'a> {
     pub(super) was_given_up: bool,
     /// It was found to have ended after a crash.
     pub(super) was_found_ended: bool,
-}
-
-#[derive(Debug, Clone, Copy)]
-enum Act {
-    Flush,
-    Offer,
-    Begin(usize),
-    End(usize),
-    Report(usize),
-    Deliver(usize),
-    Wake,
-    SendLate,
-    Ghost,
-    Write,
-    Resume,
-    Rival,
 }
 
 impl<'a> Driver<'a> {
@@ -288,249 +276,6 @@ impl<'a> Driver<'a> {
     fn kill(&mut self) {
         self.kills += 1;
         self.crash("kill");
-    }
-
-    fn choose(&mut self) -> Act {
-        let mut acts = Vec::new();
-        self.slow_for = self.slow_for.saturating_sub(1);
-        if !self.queue.is_empty() && self.slow_for == 0 {
-            acts.push(Act::Flush);
-        }
-        if self.workers.iter().any(Option::is_none) {
-            acts.extend([Act::Offer; 2]);
-        }
-        let holds_back = self.machine.state() == RunState::Paused;
-        for (number, worker) in self.workers.iter().enumerate() {
-            let Some(worker) = worker else { continue };
-            match worker.current[..] {
-                [_, ..] => acts.extend([Act::End(number); 3]),
-                // A paused run takes back what was not begun.
-                [] if worker.left.is_empty() || holds_back => acts.push(Act::Report(number)),
-                [] => {
-                    if worker.starts_after <= self.flushed {
-                        acts.extend([Act::Begin(number); 3]);
-                    }
-                    if !worker.ended.is_empty() {
-                        acts.push(Act::Report(number));
-                    }
-                }
-            }
-        }
-        acts.extend(self.wake.map(|_| Act::Wake));
-        acts.extend((0..self.post.len()).map(Act::Deliver));
-        if !self.late.is_empty() && self.draw.chance(100) {
-            acts.push(Act::SendLate);
-        }
-        if self.live.state == RunState::Paused {
-            self.paused_for = self.paused_for.saturating_sub(1);
-            acts.extend((self.paused_for == 0).then_some(Act::Resume));
-        }
-        if self.pools.is_rivalled() && (self.pools.rival_waits_or_holds() || self.draw.chance(50)) {
-            acts.push(Act::Rival);
-        }
-        if self.ghost.is_some() && self.draw.chance(200) {
-            acts.push(Act::Ghost);
-        }
-        if self.doctor.has(Planted::HeadMovedBeforeDataVerified) && self.draw.chance(100) {
-            acts.push(Act::Write);
-        }
-        if acts.is_empty() && self.live.state == RunState::Paused {
-            acts.push(Act::Resume);
-        }
-        hold!(
-            Rest,
-            !acts.is_empty() || self.slow_for > 0,
-            "nothing can happen and the run is not over: {:?}",
-            self.machine.counts()
-        );
-        if acts.is_empty() {
-            // Only the disk is waited for.
-            acts.push(Act::Flush);
-            self.slow_for = 0;
-        }
-        *self.draw.pick(&acts)
-    }
-
-    fn act(&mut self, act: Act) {
-        match act {
-            Act::Flush => {
-                let count = 1 + self.draw.below(4);
-                self.flush(count);
-            }
-            Act::Offer => self.offer(),
-            Act::Begin(number) => self.begin(number),
-            Act::End(number) => self.end(number),
-            Act::Report(number) => self.report(number),
-            Act::Deliver(number) => {
-                let event = self.post.swap_remove(number);
-                self.keep_late(event.clone());
-                self.tell(event);
-            }
-            Act::Wake => self.wake_up(),
-            Act::SendLate => self.send_late(),
-            Act::Ghost => self.let_ghost_arrive(),
-            Act::Write => self.shelf.keep_promises(),
-            Act::Resume => self.tell(RunEvent::ResumeAsked),
-            Act::Rival => self.pools.rival(&mut self.draw),
-        }
-    }
-
-    fn wake_up(&mut self) {
-        let Some(due) = self.wake.take() else { return };
-        if self.doctor.has(Planted::AlarmLost) {
-            return;
-        }
-        if self.draw.chance(900) {
-            self.now = self.now.max(due);
-        }
-        let crashes = self.crashes;
-        if self.doctor.has(Planted::BackoffIgnored) {
-            let effects = self
-                .machine
-                .apply(RunEvent::RetriesDue, due + Duration::from_secs(9_000));
-            let effects = must(effects, "an alarm is refused");
-            return self.perform(effects, None);
-        }
-        self.tell(RunEvent::RetriesDue);
-        hold!(
-            Rest,
-            self.now < due || crashes < self.crashes || self.wake.is_none_or(|next| next > self.now),
-            "a due retry is put off"
-        );
-    }
-
-    fn offer(&mut self) {
-        let closed = if self.doctor.has(Planted::PoolLimitIgnored) {
-            BTreeSet::new()
-        } else {
-            self.pools.closed(self.run, &self.machine)
-        };
-        self.machine.close(closed.clone());
-        let wanted = self.machine.wants(self.workers.len());
-        let Some(slot) = self.workers.iter().position(Option::is_none) else {
-            return;
-        };
-        let workers = self.workers.len();
-        let effects = self.apply(RunEvent::SlotFree { workers });
-        let starts = effects.iter().filter(|effect| matches!(effect, RunEffect::Start(_)));
-        hold_eq!(Sound, starts.count(), wanted.min(1), "chunks that are given out");
-        if wanted == 0 {
-            self.pools.pass(self.run, &self.machine);
-        }
-        self.perform(effects, Some((slot, &closed)));
-    }
-
-    /// Tells the run what happened, unless it is over: nothing is told then.
-    pub(super) fn tell(&mut self, event: RunEvent) {
-        if self.machine.is_over() {
-            return;
-        }
-        // Whoever asks is told that the run is being ended.
-        let turns = matches!(event, RunEvent::PauseAsked | RunEvent::ResumeAsked);
-        if turns && self.machine.state() == RunState::Cancelling {
-            return;
-        }
-        if event == RunEvent::CancelAsked && self.doctor.has(Planted::CancelRecordedButNotTold) {
-            return self.record(RunState::Cancelling);
-        }
-        if event == RunEvent::PauseAsked && self.doctor.has(Planted::PauseRecordedButNotTold) {
-            return self.record(RunState::Paused);
-        }
-        let work = match &event {
-            RunEvent::StepsEnded { chunk, .. } => {
-                let mut workers = self.workers.iter().flatten();
-                workers
-                    .find(|worker| worker.work.id == *chunk)
-                    .map(|worker| &worker.work)
-            }
-            _ => None,
-        };
-        let Some(event) = self.doctor.told(event, work) else {
-            return;
-        };
-        match &event {
-            RunEvent::WorkerDied { .. } if self.doctor.has(Planted::SlotOutlivesHolder) => {}
-            RunEvent::StepsEnded { is_over: false, .. } => {}
-            RunEvent::StepsEnded { chunk, .. }
-            | RunEvent::Overdue { chunk, .. }
-            | RunEvent::CallFailed { chunk, .. }
-            | RunEvent::WorkerDied { chunk, .. } => self.pools.give_back(*chunk),
-            _ => {}
-        }
-        let effects = self.apply(event);
-        self.perform(effects, None);
-    }
-
-    /// A move is recorded, and the machine does not hear of it.
-    fn record(&mut self, to: RunState) {
-        if self.live.state.to(to).is_err() {
-            return;
-        }
-        let moved = vec![Record::RunMoved {
-            run: self.run,
-            to,
-            at: self.now,
-            counts: self.machine.counts(),
-            error: None,
-        }];
-        self.live.note(&moved[0], self.case, &self.before);
-        self.queued += 1;
-        self.queue.push_back(moved);
-    }
-
-    fn apply(&mut self, event: RunEvent) -> Vec<RunEffect> {
-        self.tell_tale(|| format!("{event:?}"));
-        let effects = must(self.machine.apply(event, self.now), "an event is refused");
-        self.tell_tale(|| format!("  {effects:?}"));
-        effects
-    }
-
-    pub(super) fn tell_tale(&mut self, tale: impl FnOnce() -> String) {
-        if let Some(trace) = &mut self.trace {
-            trace.push_str(&tale());
-            trace.push('\n');
-        }
-    }
-
-    /// `free` is the worker that takes work, and the lanes that had to wait.
-    pub(super) fn perform(&mut self, effects: Vec<RunEffect>, free: Option<(usize, &BTreeSet<usize>)>) {
-        for effect in effects {
-            hold!(Sound, !self.has_ended, "something follows the end: {effect:?}");
-            if let Some(left) = &mut self.dies_in {
-                *left -= 1;
-                if *left == 0 {
-                    self.dies_in = None;
-                    self.kills += 1;
-                    return self.crash("kill between two effects");
-                }
-            }
-            match effect {
-                RunEffect::Commit(records) => {
-                    for record in &records {
-                        self.check_record(record);
-                        self.live.note(record, self.case, &self.before);
-                    }
-                    self.queued += 1;
-                    self.queue.push_back(records);
-                }
-                RunEffect::Start(work) => {
-                    self.check_start(&work);
-                    let starts_after = if work.after_commit { self.queued } else { 0 };
-                    let Some((worker, closed)) = free else {
-                        broken(Promise::Sound, "work is given out and nobody is free".to_owned())
-                    };
-                    self.pools.take(self.run, work.id, closed);
-                    self.workers[worker] = Some(Worker::new(work, starts_after));
-                }
-                RunEffect::WakeAt(at) => self.wake = Some(at),
-                RunEffect::StopAll => self.stop_all(),
-                RunEffect::Ended(state) => {
-                    hold_eq!(Sound, state, self.machine.state(), "the end that is told");
-                    hold!(Sound, state.is_terminal(), "a run ends {state}");
-                    self.has_ended = true;
-                }
-            }
-        }
     }
 
     /// The place in the sketch of the asset in a lane.
