@@ -94,9 +94,14 @@ async fn play(folder: &Path) -> Result<()> {
                 Ok::<_, Error>(n)
             }
         })
-        .fold(0_u64, |sum, gathered| sum + gathered.into_value().unwrap_or_default())
         .tolerate_count(1);
-    let pipeline = Pipeline::builder("scatter").assets([scatter.asset("sum")]).build()?;
+    let sum = Asset::new("sum")
+        .upstream("rows")
+        .run(|In(rows): In<Results<u64>>| async move { rows.values().sum::<u64>() });
+    let pipeline = Pipeline::builder("scatter")
+        .plugin(flowstone::io_object::ObjectFormats)
+        .assets([scatter.asset("rows").io("jsonl"), sum])
+        .build()?;
     let store = Arc::new(SqliteStore::open(folder).await?);
     let options = EngineOptions {
         io: IoEnv {
@@ -109,7 +114,7 @@ async fn play(folder: &Path) -> Result<()> {
     let run: RunHandle = match engine.recovered().first() {
         Some(run) => run.clone(),
         None => {
-            let assets = vec!["sum".parse()?];
+            let assets = vec!["rows".parse()?, "sum".parse()?];
             engine
                 .submit(RunRequest {
                     assets,

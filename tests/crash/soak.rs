@@ -12,7 +12,7 @@ use std::sync::atomic::{AtomicI64, Ordering};
 
 use async_trait::async_trait;
 use flowstone::asset::BatchPartition;
-use flowstone::io::{IoEnv, IoManager, Slot, Stored};
+use flowstone::io::{IoEnv, IoManager, Rows, Slot, Stored};
 use flowstone::io_object::Object;
 use flowstone::prelude::*;
 use flowstone::sqlite::SqliteStore;
@@ -284,6 +284,13 @@ impl AroundIo for Deadly {
     async fn store(&self, io: &dyn IoManager, slot: Slot, value: &Value) -> Result<Stored> {
         self.0.at("store.before");
         let stored = io.store(slot, value).await;
+        self.0.at("store.after");
+        stored
+    }
+
+    async fn store_rows(&self, io: &dyn IoManager, slot: Slot, rows: Rows) -> Result<Stored> {
+        self.0.at("store.before");
+        let stored = io.store_rows(slot, rows).await;
         self.0.at("store.after");
         stored
     }

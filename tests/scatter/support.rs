@@ -1,14 +1,15 @@
 //! An engine on a folder, with what its functions note.
 
-use std::path::Path;
+use std::path::{Path, PathBuf};
 use std::sync::{Arc, Mutex};
 
 use flowstone::fan_out::BarrierState;
 use flowstone::io::IoEnv;
 use flowstone::io_object::{Object, ObjectFormats};
+use flowstone::partition::PartitionSet;
 use flowstone::prelude::*;
 use flowstone::sqlite::SqliteStore;
-use flowstone::store::{FanOutFilter, FanOutRow, Store};
+use flowstone::store::{FanOutFilter, FanOutRow, Materialization, Store};
 use flowstone::{AssetValue, EngineOptions};
 use tempfile::TempDir;
 
@@ -65,6 +66,20 @@ impl World {
         let report = self.run().await?;
         assert!(report.failures.is_empty(), "{report:?}");
         self.engine.load(asset, "").await
+    }
+
+    /// The current materialization of an asset without partitions.
+    pub(crate) async fn head(&self, asset: &str) -> Result<Materialization> {
+        let rows = self.store.assets().await?;
+        let row = rows.iter().find(|row| row.key.as_str() == asset);
+        let id = row.expect("the asset is known").id;
+        let mut heads = self.store.heads(id, &PartitionSet::single(0)).await?;
+        Ok(heads.pop().expect("it was made"))
+    }
+
+    /// The folder of its values.
+    pub(crate) fn data(&self) -> PathBuf {
+        self.folder.path().join("data")
     }
 
     /// The outermost fan-outs of a run.

@@ -28,7 +28,7 @@ async fn squared(number: Item<u64>) -> Result<Outcome<Square>> {
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn outcomes_are_rows_of_any_io_manager() -> Result<()> {
-    for io in ["json", "parquet"] {
+    for io in ["json", "jsonl", "bincode", "parquet"] {
         let asset = Scatter::items("numbers", all)
             .each((), squared)
             .tolerate_count(1)
@@ -58,7 +58,36 @@ async fn outcomes_are_rows_of_any_io_manager() -> Result<()> {
         };
         assert_eq!(squares.rows()[7].value, Some(seven));
         assert_eq!(world.engine.load::<u64>("count", "").await?, 1_498);
+        let stored = world.head("squares").await?.stored;
+        assert_eq!(stored.rows, Some(1_500));
+        let manifest = stored.manifest.expect("results have a manifest");
+        assert_eq!(manifest.read::<ResultCounts>()?, counts);
+        assert_eq!(world.head("count").await?.stored.manifest, None);
     }
+    Ok(())
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn outcomes_as_json_lines_are_a_file_that_others_read() -> Result<()> {
+    let asset = Scatter::items("numbers", all)
+        .each((), squared)
+        .tolerate_count(1)
+        .asset("squares")
+        .io("jsonl");
+    let world = World::new([numbers(10_000), asset]).await?;
+    let squares: Results<Square> = world.make("squares").await?;
+
+    let place = world.head("squares").await?.stored.address;
+    let text = std::fs::read_to_string(world.data().join(place.place().expect("it is a file"))).expect("it is there");
+
+    let lines: Vec<serde_json::Value> = text
+        .lines()
+        .map(|line| serde_json::from_str(line).expect("it is JSON"))
+        .collect();
+    assert_eq!(
+        serde_json::to_value(&squares).expect("it is JSON"),
+        serde_json::Value::Array(lines)
+    );
     Ok(())
 }
 

@@ -124,6 +124,7 @@ async fn prepare(folder: &Path) -> Result<()> {
                 data_version: DataVersion::of(b"1"),
                 bytes: 1,
                 rows: None,
+                manifest: None,
             },
             code_version,
             attempt: 1,

@@ -5,17 +5,26 @@
 
 mod fingerprint;
 mod finite;
+mod lines;
+pub mod rows;
+mod sequence;
 
 use bytes::Bytes;
 
+use self::sequence::{CountedSequence, JsonSequence};
 use crate::{Error, ErrorKind, Result, TypeInfo, Value};
 
 pub use fingerprint::TypeFingerprint;
+pub use sequence::SequenceEncoder;
 
 /// The largest value that a codec decodes, in bytes; more is refused before memory is taken.
 pub const DECODED_LEN_MAX: usize = 1 << 30;
 
-const HEADER_LEN: usize = 2;
+/// The length of tag and version, with which everything encoded begins.
+pub const HEADER_LEN: usize = 2;
+
+/// Every codec that comes with Flowstone.
+const BUILT_IN: [&dyn Codec; 4] = [&Json, &JsonLines, &Bincode, &Postcard];
 
 /// Turns values into bytes and back.
 ///
@@ -31,6 +40,20 @@ pub trait Codec: Send + Sync + 'static {
     /// The second byte: the version of the format.
     fn version(&self) -> u8;
 
+    /// The extension of files in this format that other programs read; they have no tag and no version then, for which
+    /// the extension stands. `None` when there are no such files.
+    fn plain(&self) -> Option<&'static str> {
+        None
+    }
+
+    /// Checks that values of `ty` can be written, as far as it shows before there is one.
+    ///
+    /// # Errors
+    /// `TypeMismatch` or `Unsupported`, with what would fit.
+    fn accepts(&self, _ty: TypeInfo) -> Result<()> {
+        Ok(())
+    }
+
     /// Encodes `value`, tag and version first.
     ///
     /// # Errors
@@ -43,11 +66,23 @@ pub trait Codec: Send + Sync + 'static {
     /// `Corrupt` when the bytes are not such a value; `TypeMismatch` when they were written for another type;
     /// `Unsupported` when tag or version belong to another codec.
     fn decode(&self, bytes: &[u8], ty: TypeInfo) -> Result<Value>;
+
+    /// Encodes a sequence of type `ty` with `len` elements that comes in parts; `None` when the format needs all of it.
+    ///
+    /// # Errors
+    /// As [`accepts`](Self::accepts).
+    fn sequence(&self, _ty: TypeInfo, _len: u64) -> Result<Option<Box<dyn SequenceEncoder>>> {
+        Ok(None)
+    }
 }
 
 /// Human-readable JSON: the default for small values.
 #[derive(Debug, Clone, Copy, Default)]
 pub struct Json;
+
+/// JSON lines: a sequence with one row a line, for other programs to read too. Only sequences are written.
+#[derive(Debug, Clone, Copy, Default)]
+pub struct JsonLines;
 
 /// Bincode 2: compact, by explicit choice. It does not describe itself, so the type's fingerprint is stored with the
 /// value and checked before it is read.
@@ -72,9 +107,7 @@ impl Codec for Json {
     }
 
     fn encode(&self, value: &Value) -> Result<Bytes> {
-        finite::check(value.as_serialize()).map_err(|refusal| {
-            unwritable(self, value, &refusal).fix("make it an `Option`, or store the asset as parquet or bincode")
-        })?;
+        finite::check(value.as_serialize()).map_err(|refusal| finite::refused(self, value, &refusal))?;
         let mut bytes = header(self);
         serde_json::to_writer(&mut bytes, value.as_serialize()).map_err(|error| unwritable(self, value, &error))?;
         Ok(bytes.into())
@@ -87,6 +120,10 @@ impl Codec for Json {
             .map_err(|error| unreadable(self, ty, &error))?;
         json.end().map_err(|error| unreadable(self, ty, &error))?;
         Ok(value)
+    }
+
+    fn sequence(&self, _: TypeInfo, _: u64) -> Result<Option<Box<dyn SequenceEncoder>>> {
+        Ok(Some(Box::new(JsonSequence::new())))
     }
 }
 
@@ -103,9 +140,12 @@ impl Codec for Bincode {
         1
     }
 
+    fn accepts(&self, ty: TypeInfo) -> Result<()> {
+        TypeFingerprint::of(ty).map(drop)
+    }
+
     fn encode(&self, value: &Value) -> Result<Bytes> {
-        let mut bytes = header(self);
-        bytes.extend_from_slice(&TypeFingerprint::of(value.ty())?.to_bytes());
+        let mut bytes = fingerprinted(self, value.ty())?;
         bincode::serde::encode_into_std_write(value.as_serialize(), &mut bytes, bincode::config::standard())
             .map_err(|error| unwritable(self, value, &error))?;
         Ok(bytes.into())
@@ -122,6 +162,22 @@ impl Codec for Bincode {
             .map_err(|error| unreadable(self, ty, &error))?;
         Ok(value)
     }
+
+    fn sequence(&self, ty: TypeInfo, len: u64) -> Result<Option<Box<dyn SequenceEncoder>>> {
+        let config = bincode::config::standard();
+        let mut head = fingerprinted(self, ty)?;
+        let count_at = head.len();
+        bincode::encode_into_std_write(len, &mut head, config).expect("a count fits into memory");
+        Ok(Some(Box::new(CountedSequence {
+            codec: *self,
+            head,
+            count_at,
+            count_len: |bytes| {
+                let count = bincode::decode_from_slice::<u64, _>(bytes, bincode::config::standard());
+                count.ok().map(|(_, len)| len)
+            },
+        })))
+    }
 }
 
 impl Codec for Postcard {
@@ -137,9 +193,12 @@ impl Codec for Postcard {
         1
     }
 
+    fn accepts(&self, ty: TypeInfo) -> Result<()> {
+        TypeFingerprint::of(ty).map(drop)
+    }
+
     fn encode(&self, value: &Value) -> Result<Bytes> {
-        let mut bytes = header(self);
-        bytes.extend_from_slice(&TypeFingerprint::of(value.ty())?.to_bytes());
+        let bytes = fingerprinted(self, value.ty())?;
         let bytes =
             postcard::to_extend(value.as_serialize(), bytes).map_err(|error| unwritable(self, value, &error))?;
         Ok(bytes.into())
@@ -156,6 +215,20 @@ impl Codec for Postcard {
             _ => Err(unreadable(self, ty, &"bytes are left over")),
         }
     }
+
+    fn sequence(&self, ty: TypeInfo, len: u64) -> Result<Option<Box<dyn SequenceEncoder>>> {
+        let head = fingerprinted(self, ty)?;
+        let count_at = head.len();
+        Ok(Some(Box::new(CountedSequence {
+            codec: *self,
+            head: postcard::to_extend(&len, head).expect("a count fits into memory"),
+            count_at,
+            count_len: |bytes| {
+                let count = postcard::take_from_bytes::<u64>(bytes);
+                count.ok().map(|(_, rest)| bytes.len() - rest.len())
+            },
+        })))
+    }
 }
 
 /// The built-in codec that wrote `bytes`.
@@ -163,17 +236,40 @@ impl Codec for Postcard {
 /// # Errors
 /// `Unsupported` when no built-in codec has that tag, `Corrupt` when there is no header.
 pub fn by_tag(bytes: &[u8]) -> Result<&'static dyn Codec> {
-    const ALL: [&dyn Codec; 3] = [&Json, &Bincode, &Postcard];
     let tag = *bytes
         .first()
         .ok_or_else(|| Error::new(ErrorKind::Corrupt, "a stored value has no format tag"))?;
-    ALL.into_iter().find(|codec| codec.tag() == tag).ok_or_else(|| {
+    BUILT_IN.into_iter().find(|codec| codec.tag() == tag).ok_or_else(|| {
         Error::new(
             ErrorKind::Unsupported,
             format!("no codec of this build has the format tag {tag:#04x}"),
         )
         .code("codec_unknown_tag")
     })
+}
+
+/// The built-in codec of files with this extension; see [`Codec::plain`].
+pub fn by_extension(extension: &str) -> Option<&'static dyn Codec> {
+    BUILT_IN.into_iter().find(|codec| codec.plain() == Some(extension))
+}
+
+/// The bytes of a file without tag and version as `codec` decodes them.
+pub fn framed(codec: &dyn Codec, plain: &[u8]) -> Bytes {
+    let mut bytes = header(codec);
+    bytes.extend_from_slice(plain);
+    bytes.into()
+}
+
+/// Encoded bytes as they stand in a file without tag and version.
+pub fn unframed(mut encoded: Bytes) -> Bytes {
+    encoded.split_off(HEADER_LEN.min(encoded.len()))
+}
+
+/// What stands before a value in a format that does not describe itself.
+fn fingerprinted(codec: &dyn Codec, ty: TypeInfo) -> Result<Vec<u8>> {
+    let mut bytes = header(codec);
+    bytes.extend_from_slice(&TypeFingerprint::of(ty)?.to_bytes());
+    Ok(bytes)
 }
 
 fn header(codec: &dyn Codec) -> Vec<u8> {

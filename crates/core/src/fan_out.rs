@@ -17,8 +17,8 @@ mod take_up;
 
 pub use barrier::{Barrier, BarrierCounts, BarrierState, ChildState};
 pub use body::{
-    AdaptiveBatches, Batching, BlockingItem, EachItem, EachItemBlocking, FanOut, ItemCall, ItemResult, ItemResults,
-    ItemSlot, ItemWork, ManyItems,
+    AdaptiveBatches, Batching, BlockingItem, EachItem, EachItemBlocking, FanOut, GatheredValue, ItemCall, ItemResult,
+    ItemResults, ItemSlot, ItemWork, ManyItems,
 };
 pub use machine::{
     FanOutEffect, FanOutEvent, FanOutMachine, ItemChunk, ItemEnd, ItemEnded, RecordedFanOut, SessionId, next_claim_len,

@@ -3,6 +3,9 @@
 //! It stores a value under an address of its own making and loads it again. It knows nothing of runs, versions or
 //! heads: which address is current is the ledger's to say, and until the ledger says so nobody reads it.
 
+mod manifest;
+mod rows;
+
 use std::path::PathBuf;
 use std::sync::Arc;
 
@@ -12,6 +15,9 @@ use futures::stream::BoxStream;
 use serde::{Deserialize, Serialize};
 
 use crate::{AssetId, DataVersion, Error, ErrorKind, Result, RunId, TypeInfo, Value};
+
+pub use manifest::{MANIFEST_LEN_MAX, Manifest};
+pub use rows::Rows;
 
 /// The longest value that may be kept inside the ledger, in encoded bytes.
 pub const INLINE_LEN_MAX: usize = 1024;
@@ -63,6 +69,8 @@ pub struct Stored {
     pub bytes: u64,
     /// The number of rows, where the format has rows.
     pub rows: Option<u64>,
+    /// What whoever made the value says about it; nothing that an IO manager knows.
+    pub manifest: Option<Manifest>,
 }
 
 /// Something that an attempt stored, as [`IoManager::list`] finds it.
@@ -82,9 +90,10 @@ pub type Listing<'a> = BoxStream<'a, Result<Listed>>;
 /// Stores and loads the values of assets.
 ///
 /// Implementors promise:
-/// * when `store` returns, the value is durable and has been verified by what the medium reports (size, checksum); a
+/// * when `store` or `store_rows` returns, the value is durable and has been verified by what the medium reports (size, checksum); a
 ///   crash before that leaves nothing that `load` could take for a value;
-/// * every call of `store` writes to an address of its own, so attempts never see each other's leftovers;
+/// * `store_rows` stores what `store` would of the whole: what is loaded is the same, and so is the data version;
+/// * every call of either writes to an address of its own, so attempts never see each other's leftovers;
 /// * `load` returns exactly the value that was stored there, or an error of kind `Corrupt` or `NotFound`;
 /// * `delete` of what is gone already succeeds;
 /// * a manager that [`lists`](Self::lists) finds everything that attempts left behind, whole or not, and nothing that was
@@ -103,6 +112,15 @@ pub trait IoManager: Send + Sync + 'static {
     /// # Errors
     /// `StorageFull`, `PermissionDenied`, `Unavailable` for the medium; `Invalid` when the format cannot hold it.
     async fn store(&self, slot: Slot, value: &Value) -> Result<Stored>;
+
+    /// Stores a sequence of rows that comes in parts, for the attempt in `slot`. A manager that does not say how holds all
+    /// of it in memory.
+    ///
+    /// # Errors
+    /// As [`store`](Self::store), and what reading the rows gives.
+    async fn store_rows(&self, slot: Slot, rows: Rows) -> Result<Stored> {
+        self.store(slot, &rows.collect().await?).await
+    }
 
     /// Loads the value that lies at `stored.address`.
     ///

@@ -83,6 +83,11 @@ impl ObjectPath {
         !self.staged
     }
 
+    /// What the name ends with, which says in which format the object is.
+    pub(crate) fn extension(&self) -> &str {
+        &self.extension
+    }
+
     /// The same path with the next call number, for when this one is taken.
     pub(crate) fn next_call(&self) -> Self {
         Self {

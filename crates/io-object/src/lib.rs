@@ -22,6 +22,7 @@ mod error;
 mod layout;
 mod manager;
 mod object;
+mod sequence;
 mod staged;
 
 pub use area::{ListedObject, ObjectArea};

@@ -10,18 +10,23 @@ use std::sync::{Arc, Mutex, PoisonError};
 use async_trait::async_trait;
 use bytes::Bytes;
 use flowstone_core::codec::{self, Codec};
-use flowstone_core::io::{Address, IoManager, Listing, Slot, Stored};
+use flowstone_core::io::{Address, IoManager, Listing, Rows, Slot, Stored};
 use flowstone_core::{AssetId, DataVersion, Error, ErrorKind, Result, TypeInfo, Value};
 
 use crate::error::{stopped, wrong_checksum, wrong_len};
 use crate::object::check;
-use crate::{ObjectArea, ObjectPath};
+use crate::{ObjectArea, ObjectPath, sequence};
 
 /// Values whose encoding is longer are coded beside the executor, so that they hold up nothing else.
 const CODED_IN_PLACE_LEN_MAX: usize = 64 << 10;
 
-/// The same for every codec: the bytes behind the header say how to read them.
+/// Of objects whose bytes say themselves, by their header, how to read them.
 const EXTENSION: &str = "object";
+
+/// The extension of the objects that `codec` writes.
+pub(crate) fn extension_of(codec: &dyn Codec) -> &'static str {
+    codec.plain().unwrap_or(EXTENSION)
+}
 
 pub(crate) struct ObjectManager {
     area: ObjectArea,
@@ -70,34 +75,57 @@ impl IoManager for ObjectManager {
     async fn store(&self, slot: Slot, value: &Value) -> Result<Stored> {
         let encoded = self.encode(value).await?;
         let data_version = DataVersion::of(&encoded);
-        let bytes = encoded.len() as u64;
-        let address = if encoded.len() <= self.inline_len_max {
-            Address::Inline(encoded)
+        let (address, bytes) = if encoded.len() <= self.inline_len_max {
+            let bytes = encoded.len();
+            (Address::Inline(encoded), bytes)
         } else {
-            let path = self.area.put(slot, EXTENSION, encoded).await?;
-            Address::Location(path.to_string())
+            let object = match self.codec.plain() {
+                Some(_) => codec::unframed(encoded),
+                None => encoded,
+            };
+            let bytes = object.len();
+            let path = self.area.put(slot, extension_of(&*self.codec), object).await?;
+            (Address::Location(path.to_string()), bytes)
         };
         Ok(Stored {
             address,
             data_version,
-            bytes,
+            bytes: bytes as u64,
             rows: None,
+            manifest: None,
         })
     }
 
+    async fn store_rows(&self, slot: Slot, rows: Rows) -> Result<Stored> {
+        match self.codec.sequence(rows.ty(), rows.len())? {
+            Some(encoder) => {
+                sequence::store((&self.area, &*self.codec, self.inline_len_max), slot, rows, encoder).await
+            }
+            None => self.store(slot, &rows.collect().await?).await,
+        }
+    }
+
     async fn load(&self, stored: &Stored, ty: TypeInfo) -> Result<Value> {
-        let (bytes, subject) = match &stored.address {
-            Address::Inline(bytes) => (bytes.clone(), "an inline value".to_owned()),
+        let found = match &stored.address {
+            Address::Inline(bytes) => Found {
+                bytes: bytes.clone(),
+                path: None,
+                subject: "an inline value".to_owned(),
+            },
             Address::Location(_) => {
                 let path = ObjectPath::of_address(&stored.address)?;
-                (self.area.get(&path).await?, self.area.locate(&path))
+                Found {
+                    bytes: self.area.get(&path).await?,
+                    subject: self.area.locate(&path),
+                    path: Some(path),
+                }
             }
         };
-        if bytes.len() <= CODED_IN_PLACE_LEN_MAX {
-            return decode(&*self.codec, &bytes, stored, ty, subject);
+        if found.bytes.len() <= CODED_IN_PLACE_LEN_MAX {
+            return found.decode(&*self.codec, stored, ty);
         }
         let (codec, stored) = (Arc::clone(&self.codec), stored.clone());
-        let decoded = tokio::task::spawn_blocking(move || decode(&*codec, &bytes, &stored, ty, subject));
+        let decoded = tokio::task::spawn_blocking(move || found.decode(&*codec, &stored, ty));
         decoded.await.map_err(|_| stopped())?
     }
 
@@ -117,27 +145,59 @@ impl IoManager for ObjectManager {
     }
 }
 
-fn decode(codec: &dyn Codec, bytes: &[u8], stored: &Stored, ty: TypeInfo, subject: String) -> Result<Value> {
-    let found = bytes.len() as u64;
-    if found != stored.bytes {
-        return Err(wrong_len(found, stored.bytes, subject).during("load"));
+/// What lies where a value was stored.
+struct Found {
+    bytes: Bytes,
+    /// Where; none when it is inline.
+    path: Option<ObjectPath>,
+    subject: String,
+}
+
+impl Found {
+    fn decode(self, codec: &dyn Codec, stored: &Stored, ty: TypeInfo) -> Result<Value> {
+        let len = self.bytes.len() as u64;
+        if len != stored.bytes {
+            return Err(wrong_len(len, stored.bytes, self.subject).during("load"));
+        }
+        let plain = self.plain(codec)?;
+        let bytes = plain.map_or_else(|| self.bytes.clone(), |codec| codec::framed(codec, &self.bytes));
+        if DataVersion::of(&bytes) != stored.data_version {
+            return Err(wrong_checksum(self.subject).during("load"));
+        }
+        // Bytes say which codec wrote them, so a changed default strands nothing.
+        let codec = match plain {
+            Some(codec) => codec,
+            None if bytes.first() == Some(&codec.tag()) => codec,
+            None => codec::by_tag(&bytes)?,
+        };
+        codec.decode(&bytes, ty).map_err(|error| match error.kind() {
+            // The bytes are those that were stored, so it is the type that does not fit them.
+            ErrorKind::Corrupt => Error::new(ErrorKind::TypeMismatch, error.message())
+                .code("object_type")
+                .during("load")
+                .about(self.subject)
+                .fix("the type changed since this was stored: materialize the asset again"),
+            _ => error.during("load").about(self.subject),
+        })
     }
-    if DataVersion::of(bytes) != stored.data_version {
-        return Err(wrong_checksum(subject).during("load"));
+
+    /// The codec of a file without tag and version, if it is one.
+    fn plain<'c>(&self, codec: &'c dyn Codec) -> Result<Option<&'c dyn Codec>> {
+        let extension = self.path.as_ref().map_or(EXTENSION, ObjectPath::extension);
+        if extension == EXTENSION {
+            return Ok(None);
+        }
+        let ours = (codec.plain() == Some(extension)).then_some(codec);
+        ours.or_else(|| codec::by_extension(extension))
+            .map(Some)
+            .ok_or_else(|| {
+                Error::new(
+                    ErrorKind::Unsupported,
+                    format!("no codec of this build reads {extension:?}"),
+                )
+                .code("codec_unknown_extension")
+                .during("load")
+                .about(&self.subject)
+            })
     }
-    // Bytes say which codec wrote them, so a changed default strands nothing.
-    let codec = if bytes.first() == Some(&codec.tag()) {
-        codec
-    } else {
-        codec::by_tag(bytes)?
-    };
-    codec.decode(bytes, ty).map_err(|error| match error.kind() {
-        // The bytes are those that were stored, so it is the type that does not fit them.
-        ErrorKind::Corrupt => Error::new(ErrorKind::TypeMismatch, error.message())
-            .code("object_type")
-            .during("load")
-            .about(subject)
-            .fix("the type changed since this was stored: materialize the asset again"),
-        _ => error.during("load").about(subject),
-    })
 }

@@ -6,7 +6,7 @@ use std::borrow::Cow;
 use std::fmt;
 use std::sync::Arc;
 
-use flowstone_core::codec::{Bincode, Codec, Json, Postcard, TypeFingerprint};
+use flowstone_core::codec::{Bincode, Codec, Json, JsonLines, Postcard};
 use flowstone_core::io::{INLINE_LEN_MAX, IoEnv, IoFactory, IoManager};
 use flowstone_core::registry::{CONTRACT_VERSION, Plugin, Registry};
 use flowstone_core::{Error, ErrorKind, Result, TypeInfo};
@@ -21,6 +21,7 @@ use crate::manager::ObjectManager;
 /// | constructor | name | when |
 /// |---|---|---|
 /// | [`Object::json`] | `json` | the default: readable, and it tells a changed type by its field names |
+/// | [`Object::json_lines`] | `jsonl` | sequences of rows that other programs read too: a file with a line for each row |
 /// | [`Object::bincode`], [`Object::postcard`] | `bincode`, `postcard` | compact, for large values of types that rarely change |
 ///
 /// Equal values have equal data versions as far as their type writes them in one order: prefer `BTreeMap` to `HashMap`.
@@ -41,6 +42,11 @@ impl Object {
     /// Values as JSON.
     pub fn json() -> Self {
         Self::with_codec(Json)
+    }
+
+    /// Sequences of rows as JSON lines: always an object, whose extension is `jsonl`, with nothing in it but the lines.
+    pub fn json_lines() -> Self {
+        Self::with_codec(JsonLines).never_inline()
     }
 
     /// Values in bincode, with the fingerprint of their type.
@@ -135,7 +141,7 @@ impl Plugin for Object {
     }
 }
 
-/// Registers [`Object`] for every built-in format: `object` and `json`, `bincode`, `postcard`.
+/// Registers [`Object`] for every built-in format: `object` and `json`, `jsonl`, `bincode`, `postcard`.
 #[derive(Debug, Clone, Copy, Default)]
 pub struct ObjectFormats;
 
@@ -152,6 +158,7 @@ impl Plugin for ObjectFormats {
         for object in [
             Object::embedded(),
             Object::json(),
+            Object::json_lines(),
             Object::bincode(),
             Object::postcard(),
         ] {
@@ -163,17 +170,16 @@ impl Plugin for ObjectFormats {
 
 /// The answer to whether `codec` can hold values of `ty`, as far as it shows before there is one.
 pub(crate) fn check(codec: &dyn Codec, ty: TypeInfo) -> Result<()> {
-    // The formats that do not describe themselves need the type's fingerprint; the others take anything.
-    if ![Bincode.tag(), Postcard.tag()].contains(&codec.tag()) {
-        return Ok(());
-    }
     let (format, name) = (codec.name(), ty.name());
-    TypeFingerprint::of(ty).map(drop).map_err(|error| {
-        Error::new(
+    codec.accepts(ty).map_err(|error| {
+        let sorted = Error::new(
             ErrorKind::TypeMismatch,
             format!("{format} cannot hold a `{name}`: {}", error.message()),
         )
-        .code("object_type")
-        .fix("store it as json, which describes itself")
+        .code("object_type");
+        match error.advice() {
+            Some(fix) => sorted.fix(fix.to_owned()),
+            None => sorted,
+        }
     })
 }

@@ -27,6 +27,10 @@ mod bincode {
     flowstone_testkit::io_conformance!(super::on_disk(&super::Object::bincode()));
 }
 
+mod json_lines {
+    flowstone_testkit::io_conformance!(super::on_disk(&super::Object::json_lines()));
+}
+
 mod in_memory {
     use super::*;
 

@@ -4,9 +4,10 @@ use std::collections::BTreeMap;
 use std::fs;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
+use std::sync::atomic::{AtomicUsize, Ordering};
 
 use bytes::Bytes;
-use flowstone_core::io::{Address, INLINE_LEN_MAX, IoEnv, IoFactory, IoManager, Slot, Stored};
+use flowstone_core::io::{Address, INLINE_LEN_MAX, IoEnv, IoFactory, IoManager, Rows, Slot, Stored};
 use flowstone_core::registry::{Plugin, Registry};
 use flowstone_core::{AssetId, ErrorKind, RunId, TypeInfo, Value};
 use flowstone_io_object::{Object, ObjectArea, ObjectFormats, ObjectPath};
@@ -328,12 +329,68 @@ fn the_formats_register_under_their_names() {
 
     assert_eq!(
         registry.io_names().collect::<Vec<_>>(),
-        ["bincode", "json", "notes", "object", "postcard"]
+        ["bincode", "json", "jsonl", "notes", "object", "postcard"]
     );
     assert_eq!(
         Box::new(Object::json()).register(&mut registry).unwrap_err().kind(),
         ErrorKind::Conflict
     );
+}
+
+#[tokio::test]
+async fn json_lines_are_a_plain_file() {
+    let folder = tempfile::tempdir().unwrap();
+    let rows = vec![(1_u64, "a".to_owned()), (2, "b".to_owned())];
+    let value = Value::new(rows.clone());
+    let lines = open(&Object::json_lines(), folder.path());
+    let stored = lines.store(slot(1), &value).await.unwrap();
+
+    let place = stored.address.place().unwrap();
+    assert!(place.ends_with(".jsonl"), "{place}");
+    let text = fs::read_to_string(folder.path().join(place)).unwrap();
+    assert_eq!(text, "[1,\"a\"]\n[2,\"b\"]\n");
+    assert_eq!(stored.bytes, text.len() as u64);
+    // Whoever is asked for it later reads it all the same.
+    let json = open(&Object::json(), folder.path());
+    let loaded = json.load(&stored, value.ty()).await.unwrap();
+    assert_eq!(loaded.downcast_ref(), Some(&rows));
+}
+
+#[tokio::test]
+async fn rows_that_come_in_parts_never_lie_in_memory_as_a_whole() {
+    const ROWS: u64 = 20_000;
+    let folder = tempfile::tempdir().unwrap();
+    // Each part is made when the one before it is written; a manager that gathers them would ask for all first.
+    let alive = Arc::new(());
+    let most = Arc::new(AtomicUsize::new(0));
+    let (held, seen) = (Arc::clone(&alive), Arc::clone(&most));
+    let parts = (0..ROWS / 100).map(move |part| {
+        seen.fetch_max(Arc::strong_count(&held), Ordering::Relaxed);
+        Ok((part * 100..(part + 1) * 100)
+            .map(|number| Counted {
+                number,
+                _alive: Some(Arc::clone(&held)),
+            })
+            .collect())
+    });
+    let lines = open(&Object::json_lines(), folder.path());
+    let rows = Rows::new::<Vec<Counted>, Counted>(ROWS, futures::stream::iter(parts));
+
+    let stored = lines.store_rows(slot(1), rows).await.unwrap();
+
+    assert_eq!(stored.rows, Some(ROWS));
+    assert!(
+        most.load(Ordering::Relaxed) < 500,
+        "{most:?} rows were in memory at a time"
+    );
+}
+
+/// A row that shows how many there are.
+#[derive(Clone, Serialize, Deserialize)]
+struct Counted {
+    number: u64,
+    #[serde(skip)]
+    _alive: Option<Arc<()>>,
 }
 
 #[test]

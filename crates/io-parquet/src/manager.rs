@@ -3,7 +3,7 @@
 use std::sync::Arc;
 
 use async_trait::async_trait;
-use flowstone_core::io::{Address, IoManager, Listing, Slot, Stored};
+use flowstone_core::io::{Address, IoManager, Listing, Rows, Slot, Stored};
 use flowstone_core::{AssetId, Result, TypeInfo, Value};
 use flowstone_io_object::{ObjectArea, ObjectPath};
 
@@ -41,6 +41,18 @@ impl IoManager for ParquetManager {
         let mut writer = TableWriter::begin(&self.area, slot, table.schema(), &self.options).await?;
         for batch in table.into_batches() {
             writer.write(batch).await?;
+        }
+        writer.finish().await
+    }
+
+    async fn store_rows(&self, slot: Slot, mut rows: Rows) -> Result<Stored> {
+        let columns = RowType::of_type(rows.ty())?.schema;
+        let mut writer = TableWriter::begin(&self.area, slot, &columns, &self.options).await?;
+        while let Some(part) = rows.next().await? {
+            let table = tokio::task::spawn_blocking(move || to_table(&part)).await;
+            for batch in table.map_err(stopped)??.into_batches() {
+                writer.write(batch).await?;
+            }
         }
         writer.finish().await
     }

@@ -127,6 +127,7 @@ impl TableWriter {
             data_version: self.content.finish(),
             bytes: seal.range.end,
             rows: Some(self.rows),
+            manifest: None,
         })
     }
 

@@ -12,7 +12,7 @@ use std::sync::atomic::Ordering;
 use std::time::{Duration, Instant};
 
 use flowstone_core::asset::{Body, InputLoader, Outcome, Step};
-use flowstone_core::fan_out::FanOut;
+use flowstone_core::fan_out::{FanOut, GatheredValue};
 use flowstone_core::io::{Slot as IoSlot, Stored};
 use flowstone_core::run::{ChunkId, ChunkWork, RunEvent, StepEnd, StepEnded};
 use flowstone_core::store::Lead;
@@ -379,9 +379,15 @@ impl Chunk<'_> {
         let partition = step.partition;
         let called = async {
             match &self.lane.body {
-                Body::Async(function) => function(step).await,
-                Body::Blocking(function) => blocking(function(step).await?).await,
-                Body::FanOut(spec) => lead(self.leading(spec, step)).await,
+                Body::Async(function) => self.store(partition, function(step).await?).await,
+                Body::Blocking(function) => {
+                    let made = blocking(function(step).await?).await?;
+                    self.store(partition, made).await
+                }
+                Body::FanOut(spec) => {
+                    let made = lead(self.leading(spec, step)).await?;
+                    self.store_gathered(partition, made).await
+                }
                 Body::AsyncBatch(_) | Body::BlockingBatch(_) => Err(Error::new(
                     ErrorKind::Internal,
                     "its function is called for many partitions",
@@ -393,14 +399,10 @@ impl Chunk<'_> {
             Body::FanOut(_) => 2 * self.lane.cancel_grace,
             _ => self.lane.cancel_grace,
         };
-        let outcome = tokio::select! {
+        let stored = tokio::select! {
             biased;
-            outcome = called => outcome,
+            stored = called => stored,
             () = given_up(cancel, grace) => Err(Error::new(ErrorKind::Cancelled, "it was asked to end")),
-        };
-        let stored = match outcome {
-            Ok(outcome) => self.store(partition, outcome).await,
-            Err(error) => Err(error),
         };
         stored.map_err(|error| self.about(partition, error))
     }
@@ -426,15 +428,33 @@ impl Chunk<'_> {
         let Outcome::Value(value) = outcome else {
             return Ok(None);
         };
-        let slot = IoSlot {
+        let stored = self.lane.io.store(self.slot(partition), &value).await;
+        stored.map(Some).map_err(|error| error.during("store the value of"))
+    }
+
+    /// The same of what a fan-out gathered.
+    async fn store_gathered(&self, partition: u64, outcome: Outcome<GatheredValue>) -> Result<Option<Stored>> {
+        let (rows, manifest) = match outcome {
+            Outcome::Value(GatheredValue::Whole(value)) => return self.store(partition, Outcome::Value(value)).await,
+            Outcome::Value(GatheredValue::Rows(rows, manifest)) => (rows, manifest),
+            Outcome::Skipped(_) => return Ok(None),
+        };
+        let stored = self.lane.io.store_rows(self.slot(partition), rows).await;
+        let stored = stored.map_err(|error| error.during("store the rows of"))?;
+        Ok(Some(Stored {
+            manifest: Some(manifest),
+            ..stored
+        }))
+    }
+
+    fn slot(&self, partition: u64) -> IoSlot {
+        IoSlot {
             asset: self.lane.asset,
             partition,
             run: self.live.run,
             fence: self.work.fence.0,
             attempt: self.work.attempt(partition),
-        };
-        let stored = self.lane.io.store(slot, &value).await;
-        stored.map(Some).map_err(|error| error.during("store the value of"))
+        }
     }
 
     fn about(&self, partition: u64, error: Error) -> Error {

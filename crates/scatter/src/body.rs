@@ -7,8 +7,8 @@ use bytes::Bytes;
 use flowstone_core::asset::{BlockingCall, Outcome, Step};
 use flowstone_core::codec::{Codec, Json};
 use flowstone_core::fan_out::{
-    Batching, BlockingItem, FanOut, FanOutOptions, ItemCall, ItemResult, ItemResults, ItemSlot, ItemWork, NESTING_MAX,
-    Outcomes,
+    Batching, BlockingItem, FanOut, FanOutOptions, GatheredValue, ItemCall, ItemResult, ItemResults, ItemSlot,
+    ItemWork, NESTING_MAX, Outcomes,
 };
 use flowstone_core::reader::{ItemReader, ItemSource};
 use flowstone_core::{BoxFuture, Error, ErrorKind, Result, TypeInfo, Value};
@@ -25,7 +25,7 @@ use crate::wiring::{Layout, Wiring};
 /// A function whose value is made into `T`.
 pub(crate) type Calling<T> = Arc<dyn Fn(Step) -> BoxFuture<'static, Result<T>> + Send + Sync>;
 /// Makes a value of the outcomes of all items without reading anything else.
-pub(crate) type Folding = Arc<dyn Fn(Outcomes) -> BoxFuture<'static, Result<Value>> + Send + Sync>;
+pub(crate) type Folding = Arc<dyn Fn(Outcomes) -> BoxFuture<'static, Result<GatheredValue>> + Send + Sync>;
 /// What a function gave for the items with these numbers.
 pub(crate) type Sorting = fn(Value, &[u64]) -> Result<ItemResults>;
 
@@ -255,11 +255,12 @@ impl FanOut for Body {
         }
     }
 
-    async fn gather(&self, step: Step, outcomes: Outcomes) -> Result<Outcome<Value>> {
+    async fn gather(&self, step: Step, outcomes: Outcomes) -> Result<Outcome<GatheredValue>> {
         match &self.gathering {
             Gathering::Function(function) => {
                 let outcomes = Value::new(Carrier::new(outcomes));
-                function.once(step, Some((Given::Outcomes, outcomes))).await
+                let gathered = function.once(step, Some((Given::Outcomes, outcomes))).await?;
+                Ok(gathered.map(GatheredValue::Whole))
             }
             Gathering::Fold(fold) => fold(outcomes).await.map(Outcome::Value),
         }

@@ -4,16 +4,23 @@
 //! lists or tables keeps it: JSON, or a Parquet file with a column for each field.
 
 use flowstone_core::asset::Outcome;
-use flowstone_core::fan_out::Outcomes;
+use flowstone_core::fan_out::{BarrierCounts, GatheredValue, ItemOutcome, ItemResult, Outcomes};
+use flowstone_core::io::{Manifest, Rows};
 use flowstone_core::{AssetValue, Result};
+use futures::stream;
 use serde::{Deserialize, Serialize};
 
-use crate::gather::{Gather, Gathered};
+use crate::gather::Gathered;
+
+/// The most rows that are in memory at a time while they are stored.
+const PART_ROWS: usize = 4096;
+/// About how many bytes of values are in memory at a time while they are stored; a single one may be longer.
+const PART_LEN: usize = 4 << 20;
 
 /// What all items of a scatter gave: the value of a scatter that gathers nothing.
 ///
-/// It is held in memory whole, as the value of any asset is. For what is larger, gather: by a function that writes as it
-/// reads, or by [`fold`](crate::Scatter::fold) or [`reduce`](crate::Scatter::reduce).
+/// It is stored as it is read, a few thousand rows at a time; who takes it as an argument has all of it in memory. How many
+/// items ended in which way is its [manifest](flowstone_core::io::Stored::manifest), as [`ResultCounts`].
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 #[serde(transparent, bound(deserialize = "R: serde::de::DeserializeOwned"))]
 pub struct Results<R>(Vec<ResultRow<R>>);
@@ -84,14 +91,46 @@ impl<R> IntoIterator for Results<R> {
     }
 }
 
+impl<R> FromIterator<ResultRow<R>> for Results<R> {
+    fn from_iter<I: IntoIterator<Item = ResultRow<R>>>(rows: I) -> Self {
+        Self(rows.into_iter().collect())
+    }
+}
+
 impl<R: AssetValue> Results<R> {
-    pub(crate) async fn gather(outcomes: Outcomes) -> Result<Self> {
-        let mut gather = Gather::new(outcomes);
-        let mut rows = Vec::new();
-        while let Some(gathered) = gather.next().await? {
-            rows.push(gathered.into());
+    /// The rows of `outcomes`, to be read while they are stored.
+    pub(crate) fn gather(outcomes: Outcomes) -> Result<GatheredValue> {
+        let counts = *outcomes.counts();
+        let parts = stream::try_unfold(outcomes, |mut outcomes| async move {
+            let part = next_part(&mut outcomes).await?;
+            Ok((!part.is_empty()).then_some((part, outcomes)))
+        });
+        let manifest = Manifest::of(&ResultCounts::from(counts))?;
+        Ok(GatheredValue::Rows(Rows::new::<Self, _>(counts.total, parts), manifest))
+    }
+}
+
+async fn next_part<R: AssetValue>(outcomes: &mut Outcomes) -> Result<Vec<ResultRow<R>>> {
+    let (mut rows, mut len) = (Vec::new(), 0);
+    while rows.len() < PART_ROWS && len < PART_LEN {
+        let Some(raw) = outcomes.next().await? else {
+            break;
+        };
+        if let ItemOutcome::Ended(ItemResult::Value(value)) = &raw.outcome {
+            len += value.len();
         }
-        Ok(Self(rows))
+        rows.push(Gathered::read(raw)?.into());
+    }
+    Ok(rows)
+}
+
+impl From<BarrierCounts> for ResultCounts {
+    fn from(counts: BarrierCounts) -> Self {
+        Self {
+            succeeded: counts.succeeded,
+            skipped: counts.skipped,
+            failed: counts.failed + counts.quarantined,
+        }
     }
 }
 

@@ -6,10 +6,11 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use flowstone_core::asset::{Asset, BlockingHandler, Handler, Outcome, Retry};
-use flowstone_core::fan_out::{ItemOrder, Outcomes};
+use flowstone_core::fan_out::ItemOrder;
 use flowstone_core::reader::ItemSource;
 use flowstone_core::{AssetValue, TypeInfo, Value};
 use futures::FutureExt;
+use futures::future::ready;
 use serde::Serialize;
 use serde::de::DeserializeOwned;
 
@@ -124,10 +125,7 @@ impl Scatter<NoWork> {
     }
 
     fn makes<R: AssetValue>(self, work: Work) -> Scatter<Makes<Results<R>>> {
-        let results = |outcomes: Outcomes| {
-            let gathered = async move { Ok(Value::new(Results::<R>::gather(outcomes).await?)) };
-            gathered.boxed()
-        };
+        let results = |outcomes| ready(Results::<R>::gather(outcomes)).boxed();
         Scatter {
             source: self.source,
             picks: self.picks,
@@ -237,7 +235,7 @@ impl<R: AssetValue> Scatter<Makes<Results<R>>> {
                 while let Some(gathered) = gather.next().await? {
                     folded = add(folded, gathered);
                 }
-                Ok(Value::new(folded))
+                Ok(Value::new(folded).into())
             }
             .boxed()
         })))
@@ -256,7 +254,7 @@ impl<R: AssetValue> Scatter<Makes<Results<R>>> {
                 while let Some(value) = gather.next_value().await? {
                     tree.add(value);
                 }
-                Ok(Value::new(tree.finish()))
+                Ok(Value::new(tree.finish()).into())
             }
             .boxed()
         })))

@@ -262,6 +262,7 @@ fn progress(
             data_version: DataVersion::of(&partition.to_le_bytes()),
             bytes: 8,
             rows: None,
+            manifest: None,
         },
         code_version: CodeVersion(7),
         attempt: 1,

@@ -68,6 +68,7 @@ fn commit(asset: u32, partitions: std::ops::Range<u64>, version: u64) -> Lineage
             data_version: DataVersion(u128::from(partition) + 1),
             bytes: 9,
             rows: Some(3),
+            manifest: None,
         },
         code_version: CodeVersion(1),
         attempt: 1,

@@ -2,7 +2,7 @@
 
 use std::collections::BTreeMap;
 
-use flowstone_core::codec::{Bincode, Codec, Json, Postcard, by_tag};
+use flowstone_core::codec::{Bincode, Codec, Json, JsonLines, Postcard, by_tag};
 use flowstone_core::{TypeInfo, Value};
 use serde::{Deserialize, Serialize};
 
@@ -33,19 +33,25 @@ pub(super) const CODECS: Target = Target {
     corpus: || {
         let codecs: [&dyn Codec; 3] = [&Json, &Bincode, &Postcard];
         let encoded = codecs.iter().map(|codec| codec.encode(&Value::new(sample())));
+        let lines = JsonLines.encode(&Value::new(vec![sample(), sample()]));
         encoded
+            .chain([lines])
             .map(|bytes| bytes.expect("it can be written").to_vec())
             .collect()
     },
     run: |input| {
         let Ok(codec) = by_tag(input) else { return false };
-        let decoded = codec.decode(input, TypeInfo::of::<Sample>());
+        // Only sequences are written as lines.
+        let ty = if codec.tag() == JsonLines.tag() {
+            TypeInfo::of::<Vec<Sample>>()
+        } else {
+            TypeInfo::of::<Sample>()
+        };
+        let decoded = codec.decode(input, ty);
         if let Ok(value) = &decoded {
             // A number that JSON cannot hold is refused when it is written.
             let Ok(encoded) = codec.encode(value) else { return true };
-            let again = codec
-                .decode(&encoded, TypeInfo::of::<Sample>())
-                .expect("what was written can be read");
+            let again = codec.decode(&encoded, ty).expect("what was written can be read");
             let encoded_again = codec.encode(&again).expect("it was written before");
             assert_eq!(encoded_again, encoded);
         }

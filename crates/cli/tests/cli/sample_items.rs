@@ -4,7 +4,9 @@ use std::num::NonZeroU32;
 use std::sync::Arc;
 
 use flowstone_core::asset::{Asset, Outcome, Step};
-use flowstone_core::fan_out::{FailurePolicy, FanOut, FanOutOptions, ItemOutcome, ItemResult, ItemWork, Outcomes};
+use flowstone_core::fan_out::{
+    FailurePolicy, FanOut, FanOutOptions, GatheredValue, ItemOutcome, ItemResult, ItemWork, Outcomes,
+};
 use flowstone_core::reader::{Cursor, Item, ItemReader, Page};
 use flowstone_core::{BoxFuture, Error, Result, TypeInfo, Value};
 
@@ -101,7 +103,7 @@ impl FanOut for Numbers {
         }
     }
 
-    fn gather<'s, 'f>(&'s self, _: Step, mut outcomes: Outcomes) -> BoxFuture<'f, Result<Outcome<Value>>>
+    fn gather<'s, 'f>(&'s self, _: Step, mut outcomes: Outcomes) -> BoxFuture<'f, Result<Outcome<GatheredValue>>>
     where
         's: 'f,
         Self: 'f,
@@ -115,7 +117,7 @@ impl FanOut for Numbers {
                     sum += value.take::<i64>()?;
                 }
             }
-            Ok(Outcome::Value(Value::new(sum)))
+            Ok(Outcome::Value(Value::new(sum).into()))
         })
     }
 }

@@ -58,6 +58,8 @@ fn a_fan_out_is_found_by_its_run_its_id_and_its_step() {
         ("partial", [8, 6, 1, 1])
     );
     assert_eq!((text(&found, "asset"), text(&found, "run")), ("sum", run));
+    let value = &found["value"];
+    assert_eq!((&value["place"], value["bytes"].as_u64()), (&Value::Null, Some(5)));
     for of in [run, id, "sum", &format!("{run}/sum"), &id[..35]] {
         assert_eq!(text(&shown(&workspace, of), "fan_out"), id, "{of}");
     }
@@ -66,7 +68,15 @@ fn a_fan_out_is_found_by_its_run_its_id_and_its_step() {
     }
 
     let told = workspace.run("scatter show");
-    for says in ["FAN-OUT", id, "partial", "64 at once", "1 may fail", "scatter items"] {
+    for says in [
+        "FAN-OUT",
+        id,
+        "partial",
+        "64 at once",
+        "1 may fail",
+        "scatter items",
+        "value: 5 B",
+    ] {
         assert!(told.stdout.contains(says), "{says}: {told:#?}");
     }
     let told = workspace.run(&format!("show {run}"));

@@ -18,6 +18,14 @@ impl<T> Outcome<T> {
     pub fn skip(reason: impl Into<String>) -> Self {
         Self::Skipped(reason.into())
     }
+
+    /// The same with what `change` makes of the value.
+    pub fn map<U>(self, change: impl FnOnce(T) -> U) -> Outcome<U> {
+        match self {
+            Self::Value(value) => Outcome::Value(change(value)),
+            Self::Skipped(reason) => Outcome::Skipped(reason),
+        }
+    }
 }
 
 /// A function that always gives something back; see [`IntoOutcome`].
@@ -58,10 +66,7 @@ impl<T: AssetValue> IntoOutcome for Outcome<T> {
     type Output = T;
 
     fn into_outcome(self) -> Result<Outcome<Value>> {
-        Ok(match self {
-            Self::Value(value) => Outcome::Value(Value::new(value)),
-            Self::Skipped(reason) => Outcome::Skipped(reason),
-        })
+        Ok(self.map(Value::new))
     }
 }
 

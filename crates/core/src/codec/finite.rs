@@ -7,12 +7,20 @@ use std::fmt;
 
 use serde::ser::{self, Serialize, Serializer};
 
+use super::{Codec, unwritable};
+use crate::{Error, Value};
+
 /// Says whether every float in `value` is finite.
 ///
 /// # Errors
 /// The text of the refusal.
 pub(super) fn check(value: &dyn erased_serde::Serialize) -> Result<(), Refusal> {
     value.serialize(Walk)
+}
+
+/// The error of a codec that finds one.
+pub(super) fn refused(codec: &dyn Codec, value: &Value, refusal: &Refusal) -> Error {
+    unwritable(codec, value, refusal).fix("make it an `Option`, or store the asset as parquet or bincode")
 }
 
 /// Why a value cannot be written.

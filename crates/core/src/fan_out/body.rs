@@ -12,6 +12,7 @@ use super::page::ItemPage;
 use crate::asset::{Outcome, Step};
 use crate::codec::{Codec, Json};
 use crate::coordinator::Coordinator;
+use crate::io::{Manifest, Rows};
 use crate::reader::{ITEM_LEN_MAX, Item, ItemReader};
 use crate::{BoxFuture, Error, ErrorKind, FanOutId, Result, TypeInfo, Value};
 
@@ -154,6 +155,34 @@ pub trait Batching: Send + Sync + 'static {
     fn batches(&self, items: &[Item]) -> Result<Vec<Vec<usize>>>;
 }
 
+/// What was made of what the items gave.
+#[derive(Debug)]
+pub enum GatheredValue {
+    /// A value.
+    Whole(Value),
+    /// Rows that are read while they are stored, and what is to be known of them beside.
+    Rows(Rows, Manifest),
+}
+
+impl GatheredValue {
+    /// All of it, in memory.
+    ///
+    /// # Errors
+    /// What reading the rows gives.
+    pub async fn collect(self) -> Result<Value> {
+        match self {
+            Self::Whole(value) => Ok(value),
+            Self::Rows(rows, _) => rows.collect().await,
+        }
+    }
+}
+
+impl From<Value> for GatheredValue {
+    fn from(value: Value) -> Self {
+        Self::Whole(value)
+    }
+}
+
 /// How a step fans out. Plugins implement it; the engine drives it.
 ///
 /// Implementors promise that everything here may be called again after a crash, except that
@@ -200,5 +229,5 @@ pub trait FanOut: Send + Sync + 'static {
     ///
     /// # Errors
     /// The user's own, and what reading the outcomes gives.
-    async fn gather(&self, step: Step, outcomes: Outcomes) -> Result<Outcome<Value>>;
+    async fn gather(&self, step: Step, outcomes: Outcomes) -> Result<Outcome<GatheredValue>>;
 }

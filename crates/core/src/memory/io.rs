@@ -57,6 +57,7 @@ impl IoManager for MemoryIo {
             data_version: DataVersion::of(&encoded),
             bytes: encoded.len() as u64,
             rows: None,
+            manifest: None,
         })
     }
 

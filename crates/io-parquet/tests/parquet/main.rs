@@ -1,5 +1,6 @@
 //! Parquet files in real folders and in memory.
 
+mod conformance;
 mod files;
 mod rows;
 mod tables;

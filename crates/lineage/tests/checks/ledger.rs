@@ -59,6 +59,7 @@ impl Ledger {
                 data_version: DataVersion(0),
                 bytes: 1,
                 rows: None,
+                manifest: None,
             },
             code_version: CodeVersion(0),
             attempt: 1,

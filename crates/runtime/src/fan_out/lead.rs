@@ -6,12 +6,12 @@ use std::time::Duration;
 use bytes::Bytes;
 use flowstone_core::asset::{Outcome, Step};
 use flowstone_core::fan_out::{
-    BarrierState, FanOut, FanOutEffect, FanOutEvent, FanOutMachine, ItemPage, ItemResult, ItemWork, NESTING_MAX,
-    RecordedFanOut, SessionId, TakeUp,
+    BarrierState, FanOut, FanOutEffect, FanOutEvent, FanOutMachine, GatheredValue, ItemPage, ItemResult, ItemWork,
+    NESTING_MAX, RecordedFanOut, SessionId, TakeUp,
 };
 use flowstone_core::plan::RunRequest;
 use flowstone_core::store::{FanOutFilter, FanOutOpened, FanOutRow, Lead, Record, Store};
-use flowstone_core::{BoxFuture, Error, ErrorKind, FanOutId, Result, RunId, Value};
+use flowstone_core::{BoxFuture, Error, ErrorKind, FanOutId, Result, RunId};
 use tokio_util::sync::CancellationToken;
 use tracing::{info, warn};
 
@@ -50,7 +50,7 @@ pub(crate) struct Parent {
 ///
 /// # Errors
 /// Why the fan-out failed, or its gathering; `Cancelled` when it was asked to end.
-pub(crate) fn lead(leading: Leading) -> BoxFuture<'static, Result<Outcome<Value>>> {
+pub(crate) fn lead(leading: Leading) -> BoxFuture<'static, Result<Outcome<GatheredValue>>> {
     Box::pin(async move {
         let (live, stop) = (Arc::clone(&leading.live), leading.stop.clone());
         let begun = leading.begin().await?;
@@ -353,8 +353,8 @@ impl LiveFanOut {
         }
     }
 
-    /// Makes the value of the step of what the items gave, which is on disk.
-    async fn finish(self: &Arc<Self>, row: Option<FanOutRow>) -> Result<Outcome<Value>> {
+    /// What is made of what the items gave, which is on disk.
+    async fn finish(self: &Arc<Self>, row: Option<FanOutRow>) -> Result<Outcome<GatheredValue>> {
         match self.state() {
             BarrierState::Complete | BarrierState::Partial => {
                 let outcomes = outcomes(Arc::clone(&self.live.shared.store), self.fan_out, self.counts()).await?;
@@ -388,7 +388,10 @@ pub(super) async fn nested(outer: &Arc<LiveFanOut>, spec: &Arc<dyn FanOut>, step
             depth: outer.depth,
         }),
     };
-    ItemResult::of(lead(leading).await?)
+    ItemResult::of(match lead(leading).await? {
+        Outcome::Value(gathered) => Outcome::Value(gathered.collect().await?),
+        Outcome::Skipped(reason) => Outcome::Skipped(reason),
+    })
 }
 
 async fn read_back(store: &dyn Store, row: FanOutRow) -> Result<RecordedFanOut> {

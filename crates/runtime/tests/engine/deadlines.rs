@@ -4,14 +4,17 @@ use std::sync::mpsc::{Receiver, SyncSender, sync_channel};
 use std::sync::{Arc, Mutex};
 use std::time::Duration;
 
-use flowstone_core::ErrorKind;
+use async_trait::async_trait;
 use flowstone_core::asset::{Asset, AssetContext, Retry};
+use flowstone_core::io::{Address, IoEnv, IoFactory, IoManager, Slot, Stored};
+use flowstone_core::memory::MemoryStore;
 use flowstone_core::run::RunState;
-use flowstone_runtime::RunReport;
+use flowstone_core::{Error, ErrorKind, Result, TypeInfo, Value};
+use flowstone_runtime::{Engine, EngineOptions, RunReport};
 use tokio::time::Instant;
 
 use crate::doctored::{Fate, doctored, is_claim};
-use crate::support::{Count, GRACE, all_of, engine, engine_on, eventually, numbered, within};
+use crate::support::{Count, GRACE, all_of, engine, engine_on, eventually, numbered, options, pipeline, within};
 
 fn timed(name: &str, deadline: Duration) -> Asset {
     Asset::new(name).deadline(deadline).retry(Retry::never())
@@ -92,7 +95,7 @@ fn barrier() -> (SyncSender<()>, Arc<Mutex<Receiver<()>>>) {
 async fn code_that_blocks_does_not_hold_up_the_run() {
     let (release, barrier) = barrier();
     let engine = engine_on(
-        Arc::new(flowstone_core::memory::MemoryStore::default()),
+        Arc::new(MemoryStore::default()),
         1,
         [
             timed("blocks", Duration::from_millis(30)).run_blocking(move || {
@@ -118,7 +121,7 @@ async fn a_worker_whose_thread_hangs_is_given_up_and_replaced() {
     let left = Count::default();
     let counting = left.clone();
     let engine = engine_on(
-        Arc::new(flowstone_core::memory::MemoryStore::default()),
+        Arc::new(MemoryStore::default()),
         1,
         [
             timed("hangs", Duration::from_millis(30)).run(move || {
@@ -180,4 +183,55 @@ async fn a_deadline_holds_for_a_step_that_had_to_wait_for_its_claim() {
     store.around().release();
 
     assert_timed_out(&within(run.wait()).await.unwrap());
+}
+
+/// A medium that takes values and never says that it has them.
+#[derive(Debug)]
+struct Silent;
+
+#[async_trait]
+impl IoManager for Silent {
+    fn accepts(&self, _: TypeInfo) -> Result<()> {
+        Ok(())
+    }
+
+    async fn store(&self, _: Slot, _: &Value) -> Result<Stored> {
+        std::future::pending().await
+    }
+
+    async fn load(&self, _: &Stored, _: TypeInfo) -> Result<Value> {
+        Err(Error::new(ErrorKind::NotFound, "it keeps nothing"))
+    }
+
+    async fn delete(&self, _: &Address) -> Result<()> {
+        Ok(())
+    }
+}
+
+impl IoFactory for Silent {
+    fn accepts(&self, _: TypeInfo) -> Result<()> {
+        Ok(())
+    }
+
+    fn open(&self, _: &IoEnv) -> Result<Arc<dyn IoManager>> {
+        Ok(Arc::new(Self))
+    }
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_deadline_holds_for_a_value_that_is_not_stored() {
+    let pipeline = pipeline([timed("value", Duration::from_secs(10)).run(|| async { 1_u8 })]);
+    let options = EngineOptions {
+        default_io: Arc::new(Silent),
+        ..options(1)
+    };
+    let engine = within(Engine::start(pipeline, Arc::new(MemoryStore::default()), options))
+        .await
+        .unwrap();
+    let started = Instant::now();
+
+    let report = within(engine.run(all_of(&["value"]))).await.unwrap();
+
+    assert_timed_out(&report);
+    assert!(started.elapsed() < Duration::from_secs(10) + 2 * GRACE);
 }

@@ -11,8 +11,8 @@ use std::time::Duration;
 use async_trait::async_trait;
 use flowstone_core::asset::{Asset, Outcome, Retry, Step};
 use flowstone_core::fan_out::{
-    BarrierState, FailurePolicy, FanOut, FanOutOptions, ItemOutcome, ItemResult, ItemWork, OptionsChange, Outcomes,
-    RateLimit,
+    BarrierState, FailurePolicy, FanOut, FanOutOptions, GatheredValue, ItemOutcome, ItemResult, ItemWork,
+    OptionsChange, Outcomes, RateLimit,
 };
 use flowstone_core::memory::MemoryStore;
 use flowstone_core::partition::Daily;
@@ -105,7 +105,7 @@ impl FanOut for Numbers {
         }))
     }
 
-    async fn gather(&self, _: Step, mut outcomes: Outcomes) -> Result<Outcome<Value>> {
+    async fn gather(&self, _: Step, mut outcomes: Outcomes) -> Result<Outcome<GatheredValue>> {
         let (mut sum, mut skipped, mut failed) = (0, 0_u64, Vec::new());
         let mut next = 0;
         while let Some(outcome) = outcomes.next().await? {
@@ -123,7 +123,7 @@ impl FanOut for Numbers {
                 ItemOutcome::Failed(error) => failed.push((outcome.index, error.to_string())),
             }
         }
-        Ok(Outcome::Value(Value::new((sum, skipped, failed))))
+        Ok(Outcome::Value(Value::new((sum, skipped, failed)).into()))
     }
 }
 

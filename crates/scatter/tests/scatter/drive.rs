@@ -183,9 +183,28 @@ fn drive(fan_out: &dyn FanOut, step: Step, page_len: usize) -> Result<Driven> {
     }
     ended.sort_by_key(|ended: &RawOutcome| ended.index);
     let stream = stream::iter(ended.clone().into_iter().map(Ok));
-    let outcomes = Outcomes::new(BarrierCounts::default(), Box::pin(stream));
-    let outcome = now(fan_out.gather(step, outcomes))?;
+    let outcomes = Outcomes::new(counts_of(&ended), Box::pin(stream));
+    let outcome = match now(fan_out.gather(step, outcomes))? {
+        Outcome::Value(gathered) => Outcome::Value(now(gathered.collect())?),
+        Outcome::Skipped(reason) => Outcome::Skipped(reason),
+    };
     Ok(Driven { outcome, ended, calls })
+}
+
+fn counts_of(ended: &[RawOutcome]) -> BarrierCounts {
+    let mut counts = BarrierCounts {
+        total: ended.len() as u64,
+        ..BarrierCounts::default()
+    };
+    for ended in ended {
+        let count = match &ended.outcome {
+            ItemOutcome::Ended(ItemResult::Value(_)) => &mut counts.succeeded,
+            ItemOutcome::Ended(ItemResult::Skipped(_)) => &mut counts.skipped,
+            ItemOutcome::Failed(_) => &mut counts.failed,
+        };
+        *count += 1;
+    }
+    counts
 }
 
 fn read(fan_out: &dyn FanOut, step: &Step, page_len: usize) -> Result<Vec<Arc<ItemPage>>> {

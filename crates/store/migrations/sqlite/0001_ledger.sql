@@ -91,6 +91,8 @@ CREATE TABLE materialization (
     rows         INTEGER,
     -- TEXT is a location, BLOB an inline value.
     address      ANY NOT NULL,
+    -- JSON.
+    manifest     TEXT,
     PRIMARY KEY (asset, version, partition)
 ) STRICT, WITHOUT ROWID;
 

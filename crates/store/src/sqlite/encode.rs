@@ -146,6 +146,10 @@ impl Encoder {
                 Address::Inline(bytes) => row.int(0).bytes(heap, bytes),
                 Address::Location(location) => row.int(1).bytes(heap, location.as_bytes()),
             };
+            // The last of the row, and hardly ever there: what is missing reads as NULL.
+            if let Some(manifest) = &made_row.stored.manifest {
+                row.bytes(heap, manifest.as_str().as_bytes());
+            }
         }
     }
 

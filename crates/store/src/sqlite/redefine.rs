@@ -214,9 +214,9 @@ async fn fill_runs(connection: &mut SqliteConnection, moves: &PartitionMoves) ->
 /// Moves all versions. A materialization never changes, so that it goes and comes again.
 async fn move_versions(connection: &mut SqliteConnection, source: AssetId, into: AssetId) -> Result<()> {
     const COME: &str = "INSERT INTO materialization (asset, version, partition, run, code, attempt, started_ms, took_ms,
-                                                     data_version, bytes, rows, address)
+                                                     data_version, bytes, rows, address, manifest)
                         SELECT ?2, version, partition - move.first + move.target, run, code, attempt, started_ms, took_ms,
-                               data_version, bytes, rows, address
+                               data_version, bytes, rows, address, manifest
                         FROM materialization AS made CROSS JOIN temp.move AS move
                             ON move.first = (SELECT max(first) FROM temp.move WHERE first <= made.partition)
                         WHERE made.asset = ?1 AND made.partition <= move.last";

@@ -1,7 +1,7 @@
 //! Reads values out of rows. What does not fit its type is damage, and says so.
 
 use bytes::Bytes;
-use flowstone_core::io::{Address, Stored};
+use flowstone_core::io::{Address, Manifest, Stored};
 use flowstone_core::partition::PartitionSet;
 use flowstone_core::store::{
     ChunkClaim, ChunkRow, ChunkState, Event, EventKind, LineageInput, Materialization, RunRow, StepFailure,
@@ -110,12 +110,13 @@ pub(super) fn run_row(row: &SqliteRow) -> Result<RunRow> {
 
 /// The columns that [`materialization`] reads, of `materialization AS made` joined with `run` and `code`.
 pub(super) const MADE_COLUMNS: &str = "made.partition, made.version, run.run, code.version, attempt, started_ms, \
-                                       took_ms, data_version, bytes, rows, address";
+                                       took_ms, data_version, bytes, rows, address, manifest";
 
 pub(super) fn materialization(asset: AssetId, row: &SqliteRow) -> Result<Materialization> {
     let started_at = Timestamp::from_millisecond(row.try_get(5).map_err(sort)?).map_err(|e| corrupt("time", e))?;
     let took = SignedDuration::from_millis(row.try_get(6).map_err(sort)?);
     let rows: Option<i64> = row.try_get(9).map_err(sort)?;
+    let manifest: Option<&str> = row.try_get(11).map_err(sort)?;
     Ok(Materialization {
         asset,
         partition: number("partition", row.try_get(0).map_err(sort)?)?,
@@ -130,6 +131,7 @@ pub(super) fn materialization(asset: AssetId, row: &SqliteRow) -> Result<Materia
             data_version: DataVersion(u128::from_be_bytes(array("data version", row, 7)?)),
             bytes: number("size", row.try_get(8).map_err(sort)?)?,
             rows: rows.map(|rows| number("number of rows", rows)).transpose()?,
+            manifest: manifest.map(Manifest::of_json).transpose()?,
         },
     })
 }

@@ -102,11 +102,12 @@ impl Target {
             }
             Self::Materialization => {
                 "INSERT INTO materialization (asset, version, partition, run, code, attempt, started_ms, took_ms,
-                                              bytes, rows, data_version, address)
+                                              bytes, rows, data_version, address, manifest)
                  SELECT value->>0, value->>1, value->>2, value->>3, value->>4, value->>5, value->>6, value->>7,
                         value->>8, value->>9, substr($1, value->>10, 16),
                         iif(value->>11, CAST(substr($1, value->>12, value->>13) AS TEXT),
-                                        substr($1, value->>12, value->>13))
+                                        substr($1, value->>12, value->>13)),
+                        CAST(substr($1, value->>14, value->>15) AS TEXT)
                  FROM jsonb_each($7);"
             }
             Self::HeadSetGone => {

@@ -1,6 +1,6 @@
 //! Records to commit, with everything that a test does not care about filled in.
 
-use flowstone_core::io::{Address, Stored};
+use flowstone_core::io::{Address, Manifest, Stored};
 use flowstone_core::partition::{PartitionSet, PartitionSpace};
 use flowstone_core::run::{RunCounts, RunState};
 use flowstone_core::store::{
@@ -156,6 +156,7 @@ pub(crate) fn made(asset: AssetId, partition: u64, version: u64) -> Materializat
             data_version: DataVersion::of(&partition.to_le_bytes()),
             bytes: 8,
             rows: partition.is_multiple_of(2).then_some(partition),
+            manifest: partition.is_multiple_of(3).then(|| Manifest::of(&partition).unwrap()),
         },
         code_version: OLD_CODE,
         attempt: 1,

@@ -129,6 +129,7 @@ async fn extreme_numbers_come_back_and_greater_ones_are_refused() {
         data_version: DataVersion(u128::MAX),
         bytes: last,
         rows: Some(last),
+        manifest: None,
     };
     let mut extreme = making(assets[0], (last, last), &set([last]), version);
     extreme.materialized[0].stored = stored;

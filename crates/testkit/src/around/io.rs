@@ -4,7 +4,7 @@ use std::fmt;
 use std::sync::Arc;
 
 use async_trait::async_trait;
-use flowstone_core::io::{Address, IoEnv, IoFactory, IoManager, Listing, Slot, Stored};
+use flowstone_core::io::{Address, IoEnv, IoFactory, IoManager, Listing, Rows, Slot, Stored};
 use flowstone_core::{AssetId, Result, TypeInfo, Value};
 
 /// Stands between an IO manager and those who store and load.
@@ -15,6 +15,12 @@ pub trait AroundIo: Send + Sync + 'static {
     /// # Errors
     /// What [`IoManager::store`] may say.
     async fn store(&self, io: &dyn IoManager, slot: Slot, value: &Value) -> Result<Stored>;
+
+    /// Stores rows by `io`, or does whatever it is there for.
+    ///
+    /// # Errors
+    /// What [`IoManager::store_rows`] may say.
+    async fn store_rows(&self, io: &dyn IoManager, slot: Slot, rows: Rows) -> Result<Stored>;
 
     /// Loads a value by `io`, or does whatever it is there for.
     ///
@@ -52,6 +58,10 @@ impl<A: AroundIo> IoManager for IoAround<A> {
 
     async fn store(&self, slot: Slot, value: &Value) -> Result<Stored> {
         self.around.store(&*self.io, slot, value).await
+    }
+
+    async fn store_rows(&self, slot: Slot, rows: Rows) -> Result<Stored> {
+        self.around.store_rows(&*self.io, slot, rows).await
     }
 
     async fn load(&self, stored: &Stored, ty: TypeInfo) -> Result<Value> {

@@ -1,9 +1,11 @@
 //! Values to store: many of each type, told apart by number.
 
-use std::fmt;
 use std::sync::Arc;
+use std::{fmt, iter};
 
+use flowstone_core::io::Rows;
 use flowstone_core::{AssetValue, TypeInfo, Value};
+use futures::stream;
 use serde::{Deserialize, Serialize};
 
 /// A kind of values, one for each number: equal numbers give equal values, others differ.
@@ -14,6 +16,7 @@ pub struct Sample {
     ty: TypeInfo,
     make: Arc<dyn Fn(u64) -> Value + Send + Sync>,
     is_equal: fn(&Value, &Value) -> bool,
+    parts: Option<fn(Value, usize, u64) -> Rows>,
 }
 
 impl Sample {
@@ -23,6 +26,32 @@ impl Sample {
             ty: TypeInfo::of::<T>(),
             make: Arc::new(move |number| Value::new(make(number))),
             is_equal: |left, right| left.downcast_ref::<T>() == right.downcast_ref::<T>(),
+            parts: None,
+        }
+    }
+
+    /// The same of sequences, which are stored in parts too.
+    pub fn of_rows<T, R>(make: impl Fn(u64) -> T + Send + Sync + 'static) -> Self
+    where
+        T: AssetValue + PartialEq + FromIterator<R> + IntoIterator<Item = R>,
+        R: Send + 'static,
+    {
+        Self {
+            parts: Some(|whole, len, missing| {
+                let rows: Vec<R> = whole
+                    .take::<T>()
+                    .expect("it is a value of the sample")
+                    .into_iter()
+                    .collect();
+                let count = rows.len() as u64;
+                let mut rows = rows.into_iter();
+                let parts = iter::from_fn(move || {
+                    let part: Vec<R> = rows.by_ref().take(len).collect();
+                    (!part.is_empty()).then_some(Ok(part))
+                });
+                Rows::new::<T, R>(count + missing, stream::iter(parts))
+            }),
+            ..Self::of(make)
         }
     }
 
@@ -31,7 +60,7 @@ impl Sample {
         vec![
             Self::of(|number| number as i64),
             Self::of(|number| "ü\0'\"".chars().cycle().take(number as usize).collect::<String>()),
-            Self::of(|number| (0..number).map(Row::numbered).collect::<Vec<Row>>()),
+            Self::of_rows(|number| (0..number).map(Row::numbered).collect::<Vec<Row>>()),
         ]
     }
 
@@ -41,6 +70,16 @@ impl Sample {
 
     pub(super) fn value(&self, number: u64) -> Value {
         (self.make)(number)
+    }
+
+    /// The value with this number in parts of `len` rows, if it is a sequence.
+    pub(super) fn rows(&self, number: u64, len: usize) -> Option<Rows> {
+        self.parts.map(|parts| parts(self.value(number), len, 0))
+    }
+
+    /// The same, and an error instead of the last row.
+    pub(super) fn broken_rows(&self, number: u64, len: usize) -> Option<Rows> {
+        self.parts.map(|parts| parts(self.value(number), len, 1))
     }
 
     /// Refuses a value that is not the one with this number.

@@ -1,7 +1,7 @@
 //! Values: they come back as they were, and equal ones are known to be equal.
 
 use flowstone_core::ErrorKind;
-use flowstone_core::io::{Address, INLINE_LEN_MAX};
+use flowstone_core::io::{Address, INLINE_LEN_MAX, Stored};
 use futures::future::join_all;
 
 use super::sample::Sample;
@@ -28,6 +28,43 @@ pub async fn what_is_stored_is_loaded(under_test: IoUnderTest) {
             for loaded in loads {
                 sample.check(&loaded.expect("it is loaded"), number);
             }
+        }
+    }
+}
+
+/// Rows that come in parts are stored as the whole is, however they are cut.
+pub async fn rows_in_parts_are_stored_as_the_whole(under_test: IoUnderTest) {
+    let io = &under_test.io;
+    for sample in under_test.accepted() {
+        for (number, len) in [(0, 1), (1, 1), (3, 1), (10, 3), (5000, 1000), (40_000, 7001)] {
+            let Some(rows) = sample.rows(number, len) else {
+                continue;
+            };
+            let whole = io.store(slot(0), &sample.value(number)).await.expect("it is stored");
+
+            let stored = io.store_rows(slot(0), rows).await.expect("its rows are stored");
+
+            let told = |stored: &Stored| (stored.data_version, matches!(stored.address, Address::Inline(_)));
+            assert_eq!(told(&stored), told(&whole), "{number} rows, {len} at a time");
+            sample.check(&io.load(&stored, sample.ty()).await.expect("they are loaded"), number);
+            sample.check(&io.load(&whole, sample.ty()).await.expect("it is loaded"), number);
+        }
+    }
+}
+
+/// When rows end with an error, that is told, and what is stored next is not touched by it.
+pub async fn rows_that_break_off_are_not_stored(under_test: IoUnderTest) {
+    let io = &under_test.io;
+    for sample in under_test.accepted() {
+        for (number, len) in [(0, 1), (1, 1), (5000, 1000)] {
+            let (Some(broken), Some(whole)) = (sample.broken_rows(number, len), sample.rows(number, len)) else {
+                continue;
+            };
+            let error = io.store_rows(slot(0), broken).await.expect_err("a row is missing");
+            assert_eq!(error.kind(), ErrorKind::Internal, "{error}");
+
+            let stored = io.store_rows(slot(0), whole).await.expect("the rows are stored");
+            sample.check(&io.load(&stored, sample.ty()).await.expect("they are loaded"), number);
         }
     }
 }

@@ -6,7 +6,7 @@ use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 
 use async_trait::async_trait;
-use flowstone_core::io::{IoManager, Slot, Stored};
+use flowstone_core::io::{IoManager, Rows, Slot, Stored};
 use flowstone_core::plan::RunRequest;
 use flowstone_core::store::{Record, Store};
 use flowstone_core::{AssetId, Error, ErrorKind, Result, TypeInfo, Value};
@@ -269,16 +269,28 @@ impl AroundCommit for Dying {
     }
 }
 
-#[async_trait]
-impl AroundIo for Process {
-    async fn store(&self, io: &dyn IoManager, slot: Slot, value: &Value) -> Result<Stored> {
+impl Process {
+    async fn before_store(&self, slot: Slot) -> Result<()> {
         self.live().await;
         tokio::time::sleep(self.sky.delay()).await;
         self.live().await;
         if self.sky.fails_store(slot) {
             return Err(Error::new(ErrorKind::Unavailable, "the medium is away for a moment"));
         }
+        Ok(())
+    }
+}
+
+#[async_trait]
+impl AroundIo for Process {
+    async fn store(&self, io: &dyn IoManager, slot: Slot, value: &Value) -> Result<Stored> {
+        self.before_store(slot).await?;
         io.store(slot, value).await
+    }
+
+    async fn store_rows(&self, io: &dyn IoManager, slot: Slot, rows: Rows) -> Result<Stored> {
+        self.before_store(slot).await?;
+        io.store_rows(slot, rows).await
     }
 
     async fn load(&self, io: &dyn IoManager, stored: &Stored, ty: TypeInfo) -> Result<Value> {

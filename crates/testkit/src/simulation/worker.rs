@@ -77,6 +77,7 @@ impl Attempt {
                     data_version: self.content,
                     bytes: 8,
                     rows: None,
+                    manifest: None,
                 },
                 is_same: self.is_same,
             },

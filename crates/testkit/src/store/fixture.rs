@@ -135,6 +135,7 @@ pub(super) fn stored(place: &str) -> Stored {
         data_version: DataVersion::of(place.as_bytes()),
         bytes: place.len() as u64,
         rows: None,
+        manifest: None,
     }
 }
 

@@ -1,6 +1,6 @@
 //! Names are data: any text is kept as it is.
 
-use flowstone_core::io::{Address, Stored};
+use flowstone_core::io::{Address, Manifest, Stored};
 use flowstone_core::partition::{PartitionSpace, StaticSpace};
 use flowstone_core::store::{ChunkProgress, Record, RunRow, Store};
 use flowstone_core::{AssetKey, ErrorRecord};
@@ -56,6 +56,7 @@ pub async fn any_text_comes_back<S: Store>(store: StoreUnderTest<S>) {
         let mut there = made(run, ids[0], number, 1);
         there.stored = Stored {
             address: Address::Location(text.clone()),
+            manifest: Some(Manifest::of(&text).expect("it is short")),
             ..there.stored
         };
         let mut attempt = failure(ids[0], 0, 1, false);

@@ -1,6 +1,6 @@
 //! Materializations: never changed, and their versions only grow.
 
-use flowstone_core::io::{Address, Stored};
+use flowstone_core::io::{Address, Manifest, Stored};
 use flowstone_core::store::{ChunkProgress, Materialization, Record, Store};
 use flowstone_core::{CodeVersion, DataVersion, ErrorKind, Version};
 
@@ -63,6 +63,7 @@ pub async fn a_materialization_comes_back_as_it_was<S: Store>(store: StoreUnderT
             data_version: DataVersion(u128::MAX),
             bytes: 5,
             rows: Some(0),
+            manifest: None,
         },
         code_version: CodeVersion(u128::MAX - 1),
         attempt: u32::MAX,
@@ -76,6 +77,7 @@ pub async fn a_materialization_comes_back_as_it_was<S: Store>(store: StoreUnderT
             data_version: DataVersion(0),
             bytes: i64::MAX as u64,
             rows: Some(i64::MAX as u64),
+            manifest: Some(Manifest::of(&"ü\0'").expect("it is short")),
         },
         ..made(run, asset, 1, 1_000_000)
     };

@@ -4,13 +4,15 @@ use std::collections::{BTreeMap, HashMap};
 use std::time::Duration;
 
 use flowstone_core::fan_out::{BarrierCounts, BarrierState, FanOutOptions, ItemOrder, Tolerance};
-use flowstone_core::store::FanOutRow;
-use flowstone_core::{FanOutId, RunId};
+use flowstone_core::io::{Manifest, Stored};
+use flowstone_core::partition::PartitionSet;
+use flowstone_core::store::{FanOutRow, Store};
+use flowstone_core::{AssetId, FanOutId, Result, RunId};
 use jiff::Timestamp;
 use serde::Serialize;
 
 use crate::control::LiveItems;
-use crate::output::ErrorJson;
+use crate::output::{ErrorJson, counted, size};
 use crate::progress::duration;
 use crate::state::KnownAssets;
 
@@ -40,9 +42,62 @@ pub(super) struct FanOutJson<'a> {
     pub(super) options: OptionsJson,
     /// The fan-outs that stand within it, at any depth.
     pub(super) nested: Option<Nested>,
+    /// What was made of what its items gave; none until then, and once another run has made the partition again.
+    pub(super) value: Option<ValueJson>,
     pub(super) opened_at: Timestamp,
     pub(super) moved_at: Timestamp,
     pub(super) error: Option<ErrorJson<'a>>,
+}
+
+/// Where a value lies, and what is known of it without reading it.
+#[derive(Debug, Clone, PartialEq, Serialize)]
+pub(super) struct ValueJson {
+    /// Below the root of its IO manager; none when it lies in the ledger.
+    pub(super) place: Option<String>,
+    pub(super) bytes: u64,
+    pub(super) rows: Option<u64>,
+    /// What whoever made it says about it.
+    pub(super) manifest: Option<serde_json::Value>,
+}
+
+impl ValueJson {
+    fn of(stored: &Stored) -> Result<Self> {
+        Ok(Self {
+            place: stored.address.place().map(str::to_owned),
+            bytes: stored.bytes,
+            rows: stored.rows,
+            manifest: stored.manifest.as_ref().map(Manifest::read).transpose()?,
+        })
+    }
+
+    /// The same in words.
+    pub(super) fn to_text(&self) -> String {
+        let size = size(self.bytes);
+        let rows = self.rows.map(|rows| format!("{}, ", counted(rows, "row")));
+        let place = self.place.as_deref().map_or("in the ledger", |place| place);
+        format!("{}{size}: {place}", rows.unwrap_or_default())
+    }
+}
+
+/// The values that the fan-outs in `rows` were gathered into, as far as they are current.
+pub(super) async fn values(store: &dyn Store, rows: &[FanOutRow]) -> Result<HashMap<FanOutId, ValueJson>> {
+    let gathered =
+        |row: &&FanOutRow| row.parent.is_none() && matches!(row.state, BarrierState::Complete | BarrierState::Partial);
+    let mut by_asset: BTreeMap<AssetId, Vec<&FanOutRow>> = BTreeMap::new();
+    for row in rows.iter().filter(gathered) {
+        by_asset.entry(row.asset).or_default().push(row);
+    }
+    let mut values = HashMap::new();
+    for (asset, rows) in by_asset {
+        let partitions: PartitionSet = rows.iter().map(|row| row.partition).collect();
+        for head in store.heads(asset, &partitions).await? {
+            let of_head = |row: &&&FanOutRow| (row.partition, row.run) == (head.partition, head.run);
+            if let Some(row) = rows.iter().find(of_head) {
+                values.insert(row.fan_out, ValueJson::of(&head.stored)?);
+            }
+        }
+    }
+    Ok(values)
 }
 
 #[derive(Serialize)]
@@ -209,6 +264,7 @@ fn ms(duration: Duration) -> u64 {
 pub(super) struct FanOuts<'a> {
     pub(super) rows: &'a [FanOutRow],
     pub(super) live: HashMap<FanOutId, LiveItems>,
+    pub(super) values: HashMap<FanOutId, ValueJson>,
     pub(super) known: &'a KnownAssets,
     pub(super) now: Timestamp,
 }
@@ -283,6 +339,7 @@ impl<'a> FanOuts<'a> {
                 .map(|rate| (left as f64 / rate * 1000.0) as u64),
             options: (&row.options).into(),
             nested,
+            value: self.values.get(&row.fan_out).cloned(),
             opened_at: row.opened_at,
             moved_at: row.moved_at,
             error: row.error.as_ref().map(ErrorJson::from),

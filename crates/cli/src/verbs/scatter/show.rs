@@ -10,7 +10,7 @@ use flowstone_core::{FanOutId, Result, RunId};
 use jiff::Timestamp;
 use serde::Serialize;
 
-use super::describe::{FanOutJson, FanOuts, ItemCounts};
+use super::describe::{FanOutJson, FanOuts, ItemCounts, values};
 use super::find::{Finder, Found};
 use crate::args::ScatterShowArgs;
 use crate::control::{Answer, Ask, LiveItems, ask};
@@ -57,6 +57,7 @@ pub(super) async fn perform(context: &Context, args: &ScatterShowArgs) -> std::r
     };
     let fan_outs = FanOuts {
         live: live(context, &rows).await,
+        values: values(&*store, &rows).await?,
         rows: &rows,
         known: &known,
         now: Timestamp::now(),
@@ -191,6 +192,9 @@ fn detail(fan_out: &FanOutJson<'_>, program: &str) -> String {
             counted(counts.total, "item"),
             counts.to_text()
         ));
+    }
+    if let Some(value) = &fan_out.value {
+        text.push_str(&format!("\n  value: {}", value.to_text()));
     }
     if let Some(error) = &fan_out.error {
         text.push_str(&format!("\n  {}", readable(&error.message).replace('\n', "\n  ")));

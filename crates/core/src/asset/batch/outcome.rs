@@ -186,10 +186,7 @@ impl<T: AssetValue> IntoBatchOutcome for BatchOutcome<T> {
     type Output = T;
 
     fn into_batch_outcome(self) -> Result<BatchOutcome<Value>> {
-        let carried = |outcome: Outcome<T>| match outcome {
-            Outcome::Value(value) => Outcome::Value(Value::new(value)),
-            Outcome::Skipped(reason) => Outcome::Skipped(reason),
-        };
+        let carried = |outcome: Outcome<T>| outcome.map(Value::new);
         let ended = self.0.into_iter();
         Ok(BatchOutcome(
             ended
