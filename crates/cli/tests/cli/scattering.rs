@@ -221,6 +221,7 @@ fn only_what_failed_is_redriven() {
     assert_ne!(again["run"], first["run"]);
     let found = shown(&workspace, "sum");
     assert_eq!((text(&found, "fan_out"), found["epoch"].as_u64()), (&*id, Some(2)));
+    assert_eq!(found["redriven"].as_u64(), Some(1));
     assert_eq!(
         (text(&found, "state"), ended(&found["counts"])),
         ("complete", [8, 7, 1, 0])

@@ -63,6 +63,7 @@ mod tests {
             shared: None,
             cursor: None,
             counts: BarrierCounts::default(),
+            redriven: 0,
             on_schedule_at: None,
             error: None,
             opened_at: Timestamp::UNIX_EPOCH,

@@ -206,6 +206,8 @@ pub struct FanOutRow {
     pub cursor: Option<Cursor>,
     /// The items by state.
     pub counts: BarrierCounts,
+    /// How many of them had ended without success when this epoch began, and are tried again.
+    pub redriven: u64,
     /// When the next item is on schedule.
     pub on_schedule_at: Option<Timestamp>,
     /// Why it did not go well.

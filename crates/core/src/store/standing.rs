@@ -39,6 +39,7 @@ impl FanOutStanding {
                 shared: record.shared.clone(),
                 cursor: None,
                 counts: BarrierCounts::default(),
+                redriven: 0,
                 on_schedule_at: None,
                 error: None,
                 opened_at: record.at,
@@ -125,6 +126,7 @@ impl FanOutStanding {
         } else {
             BarrierState::Filling
         };
+        row.redriven = row.counts.failed + row.counts.quarantined + row.counts.cancelled;
         row.counts = record.counts;
         row.error = None;
         row.moved_at = record.at;

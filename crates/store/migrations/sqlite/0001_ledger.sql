@@ -214,6 +214,8 @@ CREATE TABLE fan_out (
     moved_ns       INTEGER NOT NULL,
     on_schedule_ns INTEGER,
     counts         TEXT NOT NULL,
+    -- How many items had ended without success when the epoch began.
+    redriven       INTEGER NOT NULL,
     options        TEXT NOT NULL,
     error          TEXT,
     -- The version in one byte, and the position.

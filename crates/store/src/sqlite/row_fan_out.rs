@@ -18,12 +18,12 @@ use crate::error::{corrupt, sort};
 /// The columns that [`fan_out_row`] reads, of `fan_out` joined with `run`.
 pub(super) const FAN_OUT_COLUMNS: &str = "fan_out.fan_out, run.run, asset, partition, fan_out.parent, item, epoch, fan_out.state, \
                                           is_sealed, options, cursor, fan_out.counts, on_schedule_ns, fan_out.error, \
-                                          opened_ns, moved_ns";
+                                          opened_ns, moved_ns, redriven";
 
 /// The columns that [`standing`] reads, of the same.
 pub(super) const STANDING_COLUMNS: &str = "fan_out.fan_out, run.run, asset, partition, fan_out.parent, item, epoch, fan_out.state, \
                                            is_sealed, options, cursor, fan_out.counts, on_schedule_ns, fan_out.error, \
-                                           opened_ns, moved_ns, fan_out.id, fan_out.run, items, next_chunk";
+                                           opened_ns, moved_ns, redriven, fan_out.id, fan_out.run, items, next_chunk";
 
 /// A fan-out without what its items share.
 pub(super) fn fan_out_row(row: &SqliteRow) -> Result<FanOutRow> {
@@ -47,18 +47,19 @@ pub(super) fn fan_out_row(row: &SqliteRow) -> Result<FanOutRow> {
         error: error.map(|error| json("error", error.as_bytes())).transpose()?,
         opened_at: nanos(row.try_get(14).map_err(sort)?)?,
         moved_at: nanos(row.try_get(15).map_err(sort)?)?,
+        redriven: number("number of items", row.try_get(16).map_err(sort)?)?,
     })
 }
 
 /// Where a fan-out stands, but for the claims that are open.
 pub(super) fn standing(row: &SqliteRow) -> Result<KnownFanOut> {
     Ok(KnownFanOut {
-        number: row.try_get(16).map_err(sort)?,
-        run: row.try_get(17).map_err(sort)?,
+        number: row.try_get(17).map_err(sort)?,
+        run: row.try_get(18).map_err(sort)?,
         standing: FanOutStanding {
             row: fan_out_row(row)?,
-            items: number("number of items", row.try_get(18).map_err(sort)?)?,
-            next_chunk: number("number of a claim", row.try_get(19).map_err(sort)?)?,
+            items: number("number of items", row.try_get(19).map_err(sort)?)?,
+            next_chunk: number("number of a claim", row.try_get(20).map_err(sort)?)?,
             open: BTreeMap::new(),
         },
     })

@@ -150,20 +150,20 @@ impl Target {
             }
             Self::FanOut => {
                 "INSERT INTO fan_out (id, fan_out, run, asset, partition, parent, item, epoch, state, is_sealed, items,
-                                      next_chunk, opened_ns, moved_ns, on_schedule_ns, counts, options, error, cursor)
+                                      next_chunk, opened_ns, moved_ns, on_schedule_ns, counts, options, error, cursor, redriven)
                  SELECT value->>0, substr($1, value->>1, 16), value->>2, value->>3, value->>4,
                         substr($1, value->>5, value->>6), value->>7, value->>8, value->>9, value->>10, value->>11,
                         value->>12, value->>13, value->>14, value->>15,
                         CAST(substr($1, value->>16, value->>17) AS TEXT),
                         CAST(substr($1, value->>18, value->>19) AS TEXT),
-                        CAST(substr($1, value->>20, value->>21) AS TEXT), substr($1, value->>22, value->>23)
+                        CAST(substr($1, value->>20, value->>21) AS TEXT), substr($1, value->>22, value->>23), value->>24
                  FROM jsonb_each($15) WHERE true
                  ON CONFLICT (id) DO UPDATE SET
                      run = excluded.run, epoch = excluded.epoch, state = excluded.state,
                      is_sealed = excluded.is_sealed, items = excluded.items, next_chunk = excluded.next_chunk,
                      moved_ns = excluded.moved_ns, on_schedule_ns = excluded.on_schedule_ns,
                      counts = excluded.counts, options = excluded.options, error = excluded.error,
-                     cursor = excluded.cursor;"
+                     cursor = excluded.cursor, redriven = excluded.redriven;"
             }
             Self::FanOutShared => {
                 "INSERT INTO fan_out_shared (fan_out, shared)

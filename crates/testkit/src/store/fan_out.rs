@@ -198,6 +198,7 @@ pub async fn a_fan_out_comes_back_as_it_was_opened<S: Store>(store: StoreUnderTe
         shared: Some(Bytes::from_static(b"\0shared\xff")),
         cursor: None,
         counts: BarrierCounts::default(),
+        redriven: 0,
         on_schedule_at: None,
         error: None,
         opened_at: at(10),

@@ -27,6 +27,8 @@ pub(super) struct FanOutJson<'a> {
     pub(super) within: Option<Within>,
     /// How often it was opened, from 1.
     pub(super) epoch: u32,
+    /// Items that had not succeeded when it was opened the last time, and were or are tried again.
+    pub(super) redriven: u64,
     pub(super) state: BarrierState,
     /// True when a process runs it, which says how far it is; else the ledger says it.
     pub(super) is_live: bool,
@@ -328,6 +330,7 @@ impl<'a> FanOuts<'a> {
             partition,
             within: row.parent.map(|(fan_out, item)| Within { fan_out, item }),
             epoch: row.epoch,
+            redriven: row.redriven,
             state: row.state,
             is_live: live.is_some(),
             counts: counts.into(),

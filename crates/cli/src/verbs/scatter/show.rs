@@ -172,7 +172,8 @@ fn step(fan_out: &FanOutJson<'_>) -> String {
 fn detail(fan_out: &FanOutJson<'_>, program: &str) -> String {
     let mut text = format!("{}: {}", readable(&step(fan_out)), fan_out.options.to_text());
     if fan_out.epoch > 1 {
-        text.push_str(&format!("\n  opened {} times", fan_out.epoch));
+        let redriven = counted(fan_out.redriven, "item");
+        text.push_str(&format!("\n  opened {} times, {redriven} redriven", fan_out.epoch));
     }
     if let Some(rate_of) = fan_out.per_second {
         text.push_str(&format!("\n  {} items/s", rate(rate_of)));

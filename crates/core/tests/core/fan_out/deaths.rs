@@ -70,6 +70,7 @@ fn found(options: FanOutOptions) -> RecordedFanOut {
             shared: None,
             cursor: None,
             counts: BarrierCounts::default(),
+            redriven: 0,
             on_schedule_at: None,
             error: None,
             opened_at: at(0),

@@ -60,6 +60,7 @@ impl Encoder {
             row.bytes(heap, &counts).bytes(heap, &options);
             row.bytes_or_null(heap, error.as_deref())
                 .bytes_or_null(heap, cursor.as_deref());
+            row.uint(fan_out.redriven);
         }
         Ok(())
     }

@@ -50,11 +50,20 @@ fn to(base: &FanOutProgress, state: BarrierState) -> Record {
 pub async fn reopening_begins_an_epoch_in_another_run<S: Store>(store: StoreUnderTest<S>) {
     let base = filled(&*store).await;
     let fan_out = base.fan_out;
-    commit(
-        &*store,
-        &[to(&base, BarrierState::Sealed), to(&base, BarrierState::Failed)],
-    )
-    .await;
+    let failed = went(FanOutProgress {
+        state: BarrierState::Failed,
+        counts: BarrierCounts {
+            total: 10,
+            succeeded: 4,
+            failed: 3,
+            quarantined: 2,
+            cancelled: 1,
+            ..BarrierCounts::default()
+        },
+        error: Some(error("too many")),
+        ..base.clone()
+    });
+    commit(&*store, &[to(&base, BarrierState::Sealed), failed]).await;
     fail(&*store, base.lead.run).await;
     let before = row(&*store, 1).await;
     let again = lead(&*store, 2, base.lead.asset).await;
@@ -64,7 +73,9 @@ pub async fn reopening_begins_an_epoch_in_another_run<S: Store>(store: StoreUnde
     let expected = FanOutRow {
         run: again.run,
         epoch: 2,
+        redriven: 6,
         state: BarrierState::Sealed,
+        counts: BarrierCounts::default(),
         error: None,
         moved_at: at(20),
         ..before
