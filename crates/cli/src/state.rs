@@ -7,7 +7,7 @@ use std::sync::Arc;
 use flowstone_core::graph::AssetGraph;
 use flowstone_core::pipeline::Pipeline;
 use flowstone_core::plan::RunPlan;
-use flowstone_core::run::{RunEffect, RunMachine};
+use flowstone_core::run::{Decision, RunMachine};
 use flowstone_core::store::{AssetRow, RunFilter, RunRow, Store};
 use flowstone_core::{AssetId, AssetKey, Error, ErrorKind, Result, RunId};
 use flowstone_runtime::attach;
@@ -140,7 +140,7 @@ pub(crate) async fn rebuild(
     row: &RunRow,
     plan: &RunPlan,
     now: Timestamp,
-) -> Result<(RunMachine, Vec<RunEffect>)> {
+) -> Result<(RunMachine, Decision)> {
     let pipeline = attach(pipeline, store).await?;
     let recorded = flowstone_runtime::recorded(store, row, plan).await?;
     RunMachine::recover(

@@ -8,3 +8,6 @@ mod store;
 
 pub use io::{MemoryIo, MemoryIoFactory};
 pub use store::MemoryStore;
+
+/// A map by ids that are the engine's own, so that nobody can choose them to collide.
+type IdMap<K, V> = std::collections::HashMap<K, V, foldhash::fast::RandomState>;

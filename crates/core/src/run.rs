@@ -6,6 +6,7 @@
 mod batch;
 mod chunk;
 mod edge;
+mod in_flight;
 mod lane;
 mod lineage;
 mod machine;
@@ -18,7 +19,8 @@ mod turns;
 pub(crate) use suspects::{Care, Suspects};
 
 pub use chunk::{ChunkId, ChunkWork, StepEnd, StepEnded};
-pub use machine::{RunEffect, RunEvent, RunMachine, close_open};
+pub use in_flight::InFlight;
+pub use machine::{Decision, RunEffect, RunEvent, RunMachine, close_open};
 pub use recover::Recorded;
 pub use state::{RunCounts, RunState, StepState};
 pub use steps::StepSets;

@@ -6,7 +6,7 @@ use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
 use flowstone_core::asset::InputLoader;
 use flowstone_core::io::Stored;
-use flowstone_core::partition::PartitionSet;
+use flowstone_core::partition::{EdgeShape, PartitionSet};
 use flowstone_core::{BoxFuture, Error, ErrorKind, Result, Value, Version};
 
 use crate::lanes::LaneScope;
@@ -44,6 +44,14 @@ impl InputLoader for ChunkInputs {
         let scope = &self.lane.inputs[input];
         let needed = scope.mapping.upstream_of_one(partition);
         Ok(scope.available(&needed))
+    }
+
+    fn only(&self, input: usize, partition: u64) -> Option<u64> {
+        let mapping = &self.lane.inputs[input].mapping;
+        match mapping.kind() {
+            EdgeShape::OneToOne { .. } => mapping.upstream_interval(partition).map(|(only, _)| only),
+            EdgeShape::Broadcast | EdgeShape::Many => None,
+        }
     }
 
     fn load(&self, input: usize, upstream: u64) -> BoxFuture<'_, Result<Option<Value>>> {

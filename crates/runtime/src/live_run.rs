@@ -6,7 +6,7 @@
 
 mod fan_outs;
 
-use std::collections::{BTreeMap, BTreeSet};
+use std::collections::BTreeSet;
 use std::hint::spin_loop;
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, OnceLock, PoisonError, TryLockError, Weak};
@@ -15,9 +15,12 @@ use std::time::{Duration, Instant};
 use flowstone_core::asset::Body;
 use flowstone_core::plan::Pace;
 use flowstone_core::pool::Slots;
-use flowstone_core::run::{ChunkId, ChunkWork, RunEffect, RunEvent, RunMachine, RunState, StepEnded};
+use flowstone_core::run::{
+    ChunkId, ChunkWork, Decision, InFlight, RunEffect, RunEvent, RunMachine, RunState, StepEnded,
+};
 use flowstone_core::store::Record;
 use flowstone_core::{Error, ErrorKind, Fence, Result, RunId};
+use jiff::Timestamp;
 use ractor::ActorRef;
 use tokio::sync::{oneshot, watch};
 use tokio_util::sync::CancellationToken;
@@ -63,9 +66,11 @@ pub(crate) struct LiveRun {
 
 struct Core {
     machine: RunMachine,
-    running: BTreeMap<ChunkId, Running>,
+    running: InFlight<Running>,
+    /// Room for the effects of a worker's turn; empty between two.
+    effects: Vec<RunEffect>,
     /// What chunks in flight hold.
-    leases: BTreeMap<ChunkId, Lease>,
+    leases: InFlight<Lease>,
     /// The fan-outs that go on.
     fan_outs: Vec<Arc<LiveFanOut>>,
     /// How many workers are at their items.
@@ -139,10 +144,19 @@ impl Hand {
 pub(crate) struct Claimed {
     pub(crate) work: ChunkWork,
     pub(crate) running: Running,
+    /// When.
+    pub(crate) at: Instant,
     /// Comes when the claim is on disk, if the work must wait for that.
     pub(crate) committed: Option<oneshot::Receiver<Result<()>>>,
     /// True when another task was woken on the way, which this thread may have to run before it is blocked by a step.
     pub(crate) has_woken: bool,
+}
+
+/// When a worker asked for its next errand, on the clock and for measuring.
+#[derive(Clone, Copy)]
+struct Moment {
+    now: Timestamp,
+    at: Instant,
 }
 
 /// What a worker gets to do.
@@ -191,8 +205,9 @@ impl LiveRun {
         let holds_back = AtomicBool::new(machine.state() == RunState::Paused);
         let core = Core {
             machine,
-            running: BTreeMap::new(),
-            leases: BTreeMap::new(),
+            running: InFlight::default(),
+            effects: Vec::new(),
+            leases: InFlight::default(),
             fan_outs: Vec::new(),
             at_items: 0,
             stage: Stage::Going,
@@ -264,14 +279,13 @@ impl LiveRun {
     }
 
     /// Performs effects that were decided before there was anybody to perform them.
-    pub(crate) async fn begin(&self, first: Vec<RunEffect>) -> Result<()> {
+    pub(crate) async fn begin(&self, mut first: Decision) -> Result<()> {
         let permit = self.shared.ledger.permit().await?;
         let mut core = self.core();
-        let mut effects = first;
         if !core.machine.is_over() {
-            effects.extend(core.machine.conclude(self.shared.clock.now())?);
+            core.machine.conclude(self.shared.clock.now(), &mut first)?;
         }
-        self.perform(&mut core, effects, permit);
+        self.perform(&mut core, first, permit);
         self.nudge(&mut core);
         Ok(())
     }
@@ -281,14 +295,23 @@ impl LiveRun {
         let permit = self.shared.ledger.permit().await.ok()?;
         let mut core = self.core();
         core.has_woken = false;
-        let mut records = Vec::new();
+        // Looked at once a turn: a clock takes as long as a decision.
+        let moment = Moment {
+            now: self.shared.clock.now(),
+            at: Instant::now(),
+        };
+        let mut decision = Decision {
+            // The end of a chunk and the claim of the next.
+            records: Vec::with_capacity(2),
+            effects: std::mem::take(&mut core.effects),
+        };
         let is_first = over.is_none();
         let Over { chunk, was_at_items } = over.unwrap_or_default();
         if let Some((chunk, event)) = chunk {
-            core.running.remove(&chunk);
-            core.leases.remove(&chunk);
-            let effects = self.decide(&mut core, event)?;
-            records = self.perform_but_commit(&mut core, effects);
+            core.running.remove(chunk);
+            core.leases.remove(chunk);
+            self.decide(&mut core, event, moment.now, &mut decision)?;
+            self.perform_but_commit(&mut core, &mut decision);
         }
         if was_at_items {
             core.at_items = core.at_items.saturating_sub(1);
@@ -299,12 +322,13 @@ impl LiveRun {
         // What was begun is finished first.
         if may_go_on && let Some(session) = self.session(&mut core, &hand.given_up) {
             let receipt = self.end_receipt(&core);
-            self.queue(&mut core, permit, records, receipt);
+            core.effects = decision.effects;
+            self.queue(&mut core, permit, decision.records, receipt);
             self.nudge(&mut core);
             return Some(Errand::Items(session));
         }
         let claimed = if may_go_on {
-            self.claim(&mut core, &mut records, hand)
+            self.claim(&mut core, &mut decision, hand, moment)
         } else {
             None
         };
@@ -321,9 +345,10 @@ impl LiveRun {
             }
             other => (other, self.end_receipt(&core)),
         };
-        self.queue(&mut core, permit, records, receipt);
+        core.effects = decision.effects;
+        self.queue(&mut core, permit, decision.records, receipt);
         self.nudge(&mut core);
-        self.publish(&mut core);
+        self.publish(&mut core, moment.at);
         claimed.map(|claimed| {
             Errand::Chunk(Claimed {
                 has_woken: core.has_woken,
@@ -338,14 +363,14 @@ impl LiveRun {
     }
 
     /// Claims a chunk of an asset whose slots can be had, and takes them.
-    fn claim(&self, core: &mut Core, records: &mut Vec<Record>, hand: &Arc<Hand>) -> Option<Claimed> {
+    fn claim(&self, core: &mut Core, decision: &mut Decision, hand: &Arc<Hand>, moment: Moment) -> Option<Claimed> {
         if self.slots.is_empty() {
             core.machine.close(self.led_enough(core));
-            return self.claim_any(core, records, hand);
+            return self.claim_any(core, decision, hand, moment);
         }
         let mut table = self.shared.pools.lock();
         let waited_for = self.close_lanes(core, &mut table);
-        let claimed = self.claim_any(core, records, hand);
+        let claimed = self.claim_any(core, decision, hand, moment);
         let lane = claimed.as_ref().map(|claimed| claimed.work.id.lane);
         // Who could have had its slots and took something else lets the others pass.
         table.pass(|(run, other)| run == self.run && Some(other) != lane && !waited_for.contains(&other));
@@ -355,7 +380,9 @@ impl LiveRun {
                 let is_taken = table.pools.take((self.run, work.id.lane), slots);
                 debug_assert!(is_taken, "a lane is open and its slots cannot be had");
                 let lease = is_taken.then(|| self.shared.pools.lease(slots.clone()));
-                core.leases.extend(lease.map(|lease| (work.id, lease)));
+                if let Some(lease) = lease {
+                    core.leases.insert(work.id, lease);
+                }
             }
         }
         claimed
@@ -383,14 +410,15 @@ impl LiveRun {
         }
     }
 
-    fn claim_any(&self, core: &mut Core, records: &mut Vec<Record>, hand: &Arc<Hand>) -> Option<Claimed> {
+    fn claim_any(&self, core: &mut Core, decision: &mut Decision, hand: &Arc<Hand>, moment: Moment) -> Option<Claimed> {
         let event = RunEvent::SlotFree {
             workers: self.in_flight_max,
         };
         let mut claimed = None;
-        for effect in self.decide(core, event)? {
+        self.decide(core, event, moment.now, decision)?;
+        let mut effects = std::mem::take(&mut decision.effects);
+        for effect in effects.drain(..) {
             match effect {
-                RunEffect::Commit(more) => add_records(records, more),
                 RunEffect::Start(work) => {
                     let is_led = self.fanning.contains(&work.id.lane);
                     let running = Running {
@@ -408,31 +436,37 @@ impl LiveRun {
                     claimed = Some(Claimed {
                         work,
                         running,
+                        at: moment.at,
                         committed: None,
                         has_woken: false,
                     });
                 }
-                other => drop(self.perform_but_commit(core, vec![other])),
+                other => self.perform_one(core, &other),
             }
         }
+        decision.effects = effects;
         claimed
     }
 
     fn apply(&self, core: &mut Core, event: RunEvent, permit: Permit<'_>) {
-        if let Some(effects) = self.decide(core, event) {
-            self.perform(core, effects, permit);
+        let mut decision = Decision::default();
+        if self
+            .decide(core, event, self.shared.clock.now(), &mut decision)
+            .is_some()
+        {
+            self.perform(core, decision, permit);
             self.nudge(core);
-            self.publish(core);
+            self.publish(core, Instant::now());
         }
     }
 
-    /// Asks the machine; nothing if the run is over or abandoned, or the report comes too late.
-    fn decide(&self, core: &mut Core, event: RunEvent) -> Option<Vec<RunEffect>> {
+    /// Asks the machine; none if the run is over or abandoned, or the report comes too late.
+    fn decide(&self, core: &mut Core, event: RunEvent, now: Timestamp, decision: &mut Decision) -> Option<()> {
         if core.machine.is_over() || core.stage == Stage::Abandoned {
             return None;
         }
-        match core.machine.apply(event, self.shared.clock.now()) {
-            Ok(effects) => Some(effects),
+        match core.machine.apply(event, now, decision) {
+            Ok(()) => Some(()),
             Err(late) if late.kind() == ErrorKind::Fenced => {
                 debug!(run_id = %self.run, %late, "a late report was refused");
                 None
@@ -444,28 +478,29 @@ impl LiveRun {
         }
     }
 
-    fn perform(&self, core: &mut Core, effects: Vec<RunEffect>, permit: Permit<'_>) {
-        let records = self.perform_but_commit(core, effects);
+    fn perform(&self, core: &mut Core, mut decision: Decision, permit: Permit<'_>) {
+        self.perform_but_commit(core, &mut decision);
         let receipt = self.end_receipt(core);
-        self.queue(core, permit, records, receipt);
+        self.queue(core, permit, decision.records, receipt);
     }
 
-    fn perform_but_commit(&self, core: &mut Core, effects: Vec<RunEffect>) -> Vec<Record> {
-        let mut records = Vec::new();
-        for effect in effects {
-            match effect {
-                RunEffect::Commit(more) => add_records(&mut records, more),
-                RunEffect::WakeAt(due) => self.tell(core, RunMessage::WakeAt(due)),
-                RunEffect::StopAll => core.stop_all(),
-                // The end is told by the receipt of its record.
-                RunEffect::Ended(_) => {}
-                RunEffect::Start(_) => {
-                    let defect = Error::new(ErrorKind::Internal, "a chunk was given out without a worker");
-                    self.tell(core, RunMessage::Refused(defect));
-                }
+    fn perform_but_commit(&self, core: &mut Core, decision: &mut Decision) {
+        for effect in decision.effects.drain(..) {
+            self.perform_one(core, &effect);
+        }
+    }
+
+    fn perform_one(&self, core: &mut Core, effect: &RunEffect) {
+        match effect {
+            RunEffect::WakeAt(due) => self.tell(core, RunMessage::WakeAt(*due)),
+            RunEffect::StopAll => core.stop_all(),
+            // The end is told by the receipt of its record.
+            RunEffect::Ended(_) => {}
+            RunEffect::Start(_) => {
+                let defect = Error::new(ErrorKind::Internal, "a chunk was given out without a worker");
+                self.tell(core, RunMessage::Refused(defect));
             }
         }
-        records
     }
 
     /// When the machine is over, the actor must hear that its last records are on disk.
@@ -543,10 +578,10 @@ impl LiveRun {
             RunState::Paused => RunEvent::PauseAsked,
             _ => RunEvent::ResumeAsked,
         };
-        let records = match self.decide(&mut core, event) {
-            Some(effects) => self.perform_but_commit(&mut core, effects),
-            None => Vec::new(),
-        };
+        let mut decision = Decision::default();
+        self.decide(&mut core, event, self.shared.clock.now(), &mut decision);
+        self.perform_but_commit(&mut core, &mut decision);
+        let records = decision.records;
         let state = core.machine.state();
         self.holds_back.store(state == RunState::Paused, Ordering::Relaxed);
         core.fan_outs.iter().for_each(|fan_out| fan_out.look());
@@ -567,10 +602,10 @@ impl LiveRun {
         };
         // The entry that says so comes first; whatever ends the run comes after it.
         let mut core = self.core();
-        let records = match self.decide(&mut core, RunEvent::CancelAsked) {
-            Some(effects) => self.perform_but_commit(&mut core, effects),
-            None => Vec::new(),
-        };
+        let mut decision = Decision::default();
+        self.decide(&mut core, RunEvent::CancelAsked, self.shared.clock.now(), &mut decision);
+        self.perform_but_commit(&mut core, &mut decision);
+        let records = decision.records;
         let receipt = if core.machine.is_over() && !records.is_empty() {
             Receipt::EndAndOnce(core.machine.state(), answer)
         } else {
@@ -581,7 +616,7 @@ impl LiveRun {
             run: self.actor.get().cloned(),
             receipt,
         });
-        self.publish(&mut core);
+        self.publish(&mut core, Instant::now());
     }
 
     /// Starts nothing more.
@@ -615,15 +650,15 @@ impl LiveRun {
         self.core()
             .running
             .iter()
-            .map(|(chunk, running)| (*chunk, running.clone()))
+            .map(|(chunk, running)| (chunk, running.clone()))
             .collect()
     }
 
     /// Takes a chunk from its worker, who is given up.
     pub(crate) fn give_up(&self, chunk: ChunkId) -> bool {
         let mut core = self.core();
-        core.leases.remove(&chunk);
-        let removed = core.running.remove(&chunk);
+        core.leases.remove(chunk);
+        let removed = core.running.remove(chunk);
         removed.is_some_and(|running| {
             running.hand.cancel.cancel();
             !running.hand.given_up.swap(true, Ordering::AcqRel) && !running.hand.is_led
@@ -638,12 +673,12 @@ impl LiveRun {
     }
 
     /// Lets watchers see where the run is; not more often than needed, since counting takes time.
-    fn publish(&self, core: &mut Core) {
+    fn publish(&self, core: &mut Core, at: Instant) {
         // Watchers must not take a run for ended before its end is on disk.
         let has_come_to_rest = core.machine.state() == RunState::Paused && core.running.is_empty();
-        let is_time = has_come_to_rest || core.published_at.elapsed() >= PROGRESS_AFTER;
+        let is_time = has_come_to_rest || at.duration_since(core.published_at) >= PROGRESS_AFTER;
         if is_time && !core.machine.is_over() {
-            core.published_at = Instant::now();
+            core.published_at = at;
             self.show(RunProgress {
                 state: core.machine.state(),
                 counts: core.machine.counts(),
@@ -655,15 +690,6 @@ impl LiveRun {
         if let Some(sender) = self.progress.upgrade() {
             sender.send_replace(progress);
         }
-    }
-}
-
-/// Adds `more` records to those of the same turn: mostly one chunk's end and another's claim.
-fn add_records(records: &mut Vec<Record>, mut more: Vec<Record>) {
-    if records.is_empty() {
-        *records = more;
-    } else {
-        records.append(&mut more);
     }
 }
 

@@ -8,7 +8,7 @@ use std::time::Duration;
 
 use flowstone_core::asset::Body;
 use flowstone_core::fan_out::SessionId;
-use flowstone_core::run::{ChunkId, RunEffect, RunEvent, RunState, StepEnd, StepEnded};
+use flowstone_core::run::{ChunkId, Decision, RunEvent, RunState, StepEnd, StepEnded};
 use flowstone_core::{Error, Fence, Result};
 use jiff::Timestamp;
 use ractor::{Actor, ActorProcessingErr, ActorRef};
@@ -67,7 +67,7 @@ pub(crate) enum RunMessage {
 /// What a run actor starts with.
 pub(crate) struct RunArguments {
     pub(crate) live: LiveRun,
-    pub(crate) first: Vec<RunEffect>,
+    pub(crate) first: Decision,
 }
 
 pub(crate) struct RunActor;

@@ -10,7 +10,7 @@ use flowstone_core::graph::NodeIx;
 use flowstone_core::io::IoManager;
 use flowstone_core::pipeline::Pipeline;
 use flowstone_core::plan::{Footprint, Pace, RunPlan, RunRequest, SavedPlan};
-use flowstone_core::run::{RunCounts, RunEffect, RunMachine, RunState, StepState};
+use flowstone_core::run::{Decision, RunCounts, RunMachine, RunState, StepState};
 use flowstone_core::store::{Record, Store};
 use flowstone_core::{AssetId, Error, ErrorKind, ErrorRecord, Result, RunId};
 use ractor::{Actor, ActorId, ActorProcessingErr, ActorRef, RpcReplyPort, SupervisionEvent};
@@ -101,7 +101,7 @@ struct Beginning {
     footprint: Footprint,
     pace: Pace,
     /// What was decided before there was anybody to perform it.
-    first: Vec<RunEffect>,
+    first: Decision,
     progress: Progress,
     restarts: u32,
     was_open: bool,

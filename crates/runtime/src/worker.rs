@@ -94,6 +94,7 @@ async fn carry_out(mut order: Order) {
         let Claimed {
             work,
             running,
+            at,
             committed,
             has_woken,
         } = match errand {
@@ -118,7 +119,7 @@ async fn carry_out(mut order: Order) {
                 order.under_way = None;
                 return;
             }
-        } else if has_woken || yielded.elapsed() >= YIELD_AFTER {
+        } else if has_woken || at.saturating_duration_since(yielded) >= YIELD_AFTER {
             // Whoever was woken by this thread waits at it, and a step may block it.
             tokio::task::yield_now().await;
             yielded = Instant::now();
@@ -236,7 +237,8 @@ impl Chunk<'_> {
         let mut left = self.work.steps.len();
         let mut ended =
             Vec::with_capacity(usize::try_from(left).map_or(REPORT_LEN_MAX, |left| left.min(REPORT_LEN_MAX)));
-        let mut reported = Instant::now();
+        // The last step is not reported before the chunk ends.
+        let mut reported = (left > 1).then(Instant::now);
         for partition in self.work.steps.iter() {
             if self.must_end() {
                 break;
@@ -249,9 +251,9 @@ impl Chunk<'_> {
             let end = self.report_if_long(step, &mut ended).await;
             ended.push(end);
             left -= 1;
-            if left > 0 && (ended.len() >= REPORT_LEN_MAX || reported.elapsed() >= REPORT_AFTER) {
+            if left > 0 && (ended.len() >= REPORT_LEN_MAX || reported.is_some_and(|at| at.elapsed() >= REPORT_AFTER)) {
                 self.report(&mut ended).await;
-                reported = Instant::now();
+                reported = Some(Instant::now());
                 // Lets the ledger take the records in, should the next step block this thread.
                 tokio::task::yield_now().await;
             }

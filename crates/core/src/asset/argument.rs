@@ -149,6 +149,9 @@ fn never_materialized() -> Error {
 }
 
 async fn load_single(step: &Step, input: usize) -> Result<Option<Value>> {
+    if let Some(only) = step.inputs.only(input, step.partition) {
+        return step.inputs.load(input, only).await;
+    }
     let partitions = step.inputs.partitions(input, step.partition)?;
     match partitions.min() {
         None => Ok(None),

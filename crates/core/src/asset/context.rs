@@ -17,6 +17,12 @@ pub trait InputLoader: Send + Sync + 'static {
     /// The partitions of input number `input` that `partition` reads and that were materialized, in order.
     fn partitions(&self, input: usize, partition: u64) -> Result<PartitionSet>;
 
+    /// The upstream partition that `partition` reads of input number `input`, materialized or not, where the mapping itself
+    /// says that it is one. Who answers `None` is asked for all [`partitions`](Self::partitions) instead.
+    fn only(&self, _input: usize, _partition: u64) -> Option<u64> {
+        None
+    }
+
     /// The value of partition `upstream` of input number `input`, as pinned; `None` when it was never materialized.
     fn load(&self, input: usize, upstream: u64) -> BoxFuture<'_, Result<Option<Value>>>;
 }

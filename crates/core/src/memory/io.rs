@@ -1,10 +1,10 @@
 //! Values kept as they are, in a map.
 
-use std::collections::HashMap;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
 use async_trait::async_trait;
 
+use super::IdMap;
 use crate::io::{Address, IoEnv, IoFactory, IoManager, Slot, Stored};
 use crate::{DataVersion, Error, ErrorKind, Result, TypeInfo, Value};
 
@@ -18,7 +18,7 @@ pub struct MemoryIo {
 struct Kept {
     next: u64,
     /// By the number that is their location.
-    values: HashMap<u64, Value>,
+    values: IdMap<u64, Value>,
 }
 
 impl MemoryIo {

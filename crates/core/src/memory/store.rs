@@ -11,6 +11,7 @@ use async_trait::async_trait;
 use jiff::Timestamp;
 
 use self::fan_out::FanOuts;
+use super::IdMap;
 use crate::partition::{DynamicKey, DynamicSpace, PartitionKey, PartitionSet, PartitionSpace};
 use crate::run::RunState;
 use crate::store::{
@@ -35,11 +36,11 @@ struct Kept {
     runs: BTreeMap<RunId, RunRow>,
     /// The states of runs of which nothing else is left.
     forgotten: HashMap<RunId, RunState>,
-    chunks: HashMap<ChunkKey, ChunkRow>,
+    chunks: IdMap<ChunkKey, ChunkRow>,
     /// The versions of each partition, oldest first.
-    materialized: HashMap<(AssetId, u64), Vec<Materialization>>,
-    status: HashMap<AssetId, AssetStatus>,
-    inputs: HashMap<AssetId, Vec<LineageInput>>,
+    materialized: IdMap<(AssetId, u64), Vec<Materialization>>,
+    status: IdMap<AssetId, AssetStatus>,
+    inputs: IdMap<AssetId, Vec<LineageInput>>,
     failures: HashMap<RunId, Failures>,
     fan_outs: FanOuts,
     events: Vec<Event>,

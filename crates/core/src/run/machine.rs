@@ -1,4 +1,4 @@
-//! The state machine of one run: events in, effects out.
+//! The state machine of one run: events in, records and effects out.
 //!
 //! It decides which steps may start, what follows each end, when the run is over and what must be committed. It is
 //! total: an event that does not fit is refused and changes nothing.
@@ -8,6 +8,7 @@ use std::collections::{BTreeMap, BTreeSet};
 use jiff::Timestamp;
 
 use super::chunk::{ChunkId, ChunkWork, StepEnded};
+use super::in_flight::InFlight;
 use super::lane::{Lane, lanes};
 use super::state::{RunCounts, RunState, StepState};
 use super::steps::StepSets;
@@ -82,11 +83,18 @@ pub enum RunEvent {
     CancelAsked,
 }
 
-/// Something to do, in the order given.
+/// What was decided. Whoever asks hands it in, so that one who asks often need not allocate each time.
+#[derive(Debug, Clone, Default, PartialEq)]
+pub struct Decision {
+    /// To be queued for commit first, all together.
+    pub records: Vec<Record>,
+    /// To be done then, in this order.
+    pub effects: Vec<RunEffect>,
+}
+
+/// Something to do.
 #[derive(Debug, Clone, PartialEq)]
 pub enum RunEffect {
-    /// Queue these records for commit.
-    Commit(Vec<Record>),
     /// Hand this chunk to the free worker; if it says so, only once what was queued before is on disk.
     Start(ChunkWork),
     /// Tell the machine `RetriesDue` at this time.
@@ -115,7 +123,7 @@ pub struct RunMachine {
     ready: BTreeSet<usize>,
     /// Lanes of which nothing may start for now, since what their steps take is taken.
     closed: BTreeSet<usize>,
-    claimed: BTreeMap<ChunkId, Claimed>,
+    claimed: InFlight<Claimed>,
     /// Steps that wait for their next attempt, by the time it is due.
     due: BTreeMap<Timestamp, Vec<(usize, u64)>>,
     /// The fence of the next claim.
@@ -144,7 +152,7 @@ impl RunMachine {
             lanes: lanes(plan, graph, ids)?,
             ready: BTreeSet::new(),
             closed: BTreeSet::new(),
-            claimed: BTreeMap::new(),
+            claimed: InFlight::default(),
             due: BTreeMap::new(),
             fence: Incarnation::NONE.next().first_fence(),
             is_recovered: false,
@@ -201,12 +209,12 @@ impl RunMachine {
         self.state.is_terminal()
     }
 
-    /// Takes in what happened at `now` and says what to do.
+    /// Takes in what happened at `now` and adds what is to be done to `decision`.
     ///
     /// # Errors
     /// `Fenced` for a chunk that is not, or no longer, claimed under that fence; `IllegalTransition` for anything else
-    /// that does not fit. Nothing has changed then.
-    pub fn apply(&mut self, event: RunEvent, now: Timestamp) -> Result<Vec<RunEffect>> {
+    /// that does not fit. Nothing has changed then, and nothing was added.
+    pub fn apply(&mut self, event: RunEvent, now: Timestamp, decision: &mut Decision) -> Result<()> {
         if self.state.is_terminal() {
             let (run, state) = (self.run, self.state);
             return Err(Error::new(
@@ -214,21 +222,32 @@ impl RunMachine {
                 format!("run {run} is {state}"),
             ));
         }
+        let before = (decision.records.len(), decision.effects.len());
+        let applied = self.apply_open(event, now, decision);
+        if applied.is_err() {
+            decision.records.truncate(before.0);
+            decision.effects.truncate(before.1);
+        }
+        applied
+    }
+
+    /// The same for a run that is not over.
+    fn apply_open(&mut self, event: RunEvent, now: Timestamp, decision: &mut Decision) -> Result<()> {
         match event {
-            RunEvent::SlotFree { workers } => self.claim(workers, now),
+            RunEvent::SlotFree { workers } => self.claim(workers, now, decision),
             RunEvent::StepsEnded {
                 chunk,
                 fence,
                 ended,
                 is_over,
-            } => self.settle(chunk, fence, ended, is_over, now),
-            RunEvent::Overdue { chunk, fence, step } => self.settle(chunk, fence, vec![step], true, now),
-            RunEvent::CallFailed { chunk, fence, error } => self.call_failed(chunk, fence, &error, now),
-            RunEvent::WorkerDied { chunk, fence } => self.bury(chunk, fence, now),
-            RunEvent::RetriesDue => self.retry(now),
-            RunEvent::PauseAsked => self.turn_to(RunState::Paused, now),
-            RunEvent::ResumeAsked => self.turn_to(RunState::Running, now),
-            RunEvent::CancelAsked => self.cancel(now),
+            } => self.settle(chunk, fence, ended, is_over, now, decision),
+            RunEvent::Overdue { chunk, fence, step } => self.settle(chunk, fence, vec![step], true, now, decision),
+            RunEvent::CallFailed { chunk, fence, error } => self.call_failed(chunk, fence, &error, now, decision),
+            RunEvent::WorkerDied { chunk, fence } => self.bury(chunk, fence, now, decision),
+            RunEvent::RetriesDue => self.retry(now, decision),
+            RunEvent::PauseAsked => self.turn_to(RunState::Paused, now, decision),
+            RunEvent::ResumeAsked => self.turn_to(RunState::Running, now, decision),
+            RunEvent::CancelAsked => self.cancel(now, decision),
         }
     }
 
@@ -273,13 +292,10 @@ impl RunMachine {
     }
 
     /// Ends the run if nothing is left to do.
-    pub fn conclude(&mut self, now: Timestamp) -> Result<Vec<RunEffect>> {
-        let mut effects = Vec::new();
-        self.conclude_into(&mut effects, now)?;
-        Ok(effects)
-    }
-
-    fn conclude_into(&mut self, effects: &mut Vec<RunEffect>, now: Timestamp) -> Result<()> {
+    ///
+    /// # Errors
+    /// `Internal` when steps wait for what will never come, which is a defect.
+    pub fn conclude(&mut self, now: Timestamp, decision: &mut Decision) -> Result<()> {
         if !self.claimed.is_empty() || !self.ready.is_empty() || !self.due.is_empty() {
             return Ok(());
         }
@@ -295,14 +311,14 @@ impl RunMachine {
             _ if counts.failed + counts.dependency_failed + counts.quarantined > 0 => RunState::Failed,
             _ => RunState::Succeeded,
         };
-        self.move_to(next, effects, now)?;
-        effects.push(RunEffect::Ended(next));
+        self.move_to(next, now, decision)?;
+        decision.effects.push(RunEffect::Ended(next));
         Ok(())
     }
 
-    fn move_to(&mut self, next: RunState, effects: &mut Vec<RunEffect>, at: Timestamp) -> Result<()> {
+    fn move_to(&mut self, next: RunState, at: Timestamp, decision: &mut Decision) -> Result<()> {
         self.state = self.state.to(next)?;
-        effects.push(RunEffect::Commit(vec![Record::RunMoved {
+        decision.records.push(Record::RunMoved {
             run: self.run,
             to: next,
             at,
@@ -312,23 +328,21 @@ impl RunMachine {
             } else {
                 None
             },
-        }]));
+        });
         Ok(())
     }
 
     /// Pauses or resumes; asking twice is asking once.
-    fn turn_to(&mut self, next: RunState, now: Timestamp) -> Result<Vec<RunEffect>> {
-        let mut effects = Vec::new();
+    fn turn_to(&mut self, next: RunState, now: Timestamp, decision: &mut Decision) -> Result<()> {
         if self.state != next {
-            self.move_to(next, &mut effects, now)?;
+            self.move_to(next, now, decision)?;
         }
-        Ok(effects)
+        Ok(())
     }
 
-    fn cancel(&mut self, now: Timestamp) -> Result<Vec<RunEffect>> {
-        let mut effects = Vec::new();
+    fn cancel(&mut self, now: Timestamp, decision: &mut Decision) -> Result<()> {
         if self.state == RunState::Cancelling {
-            return Ok(effects);
+            return Ok(());
         }
         for lane in &mut self.lanes {
             for state in [StepState::Blocked, StepState::Ready] {
@@ -338,16 +352,16 @@ impl RunMachine {
         }
         self.ready.clear();
         self.due.clear();
-        self.move_to(RunState::Cancelling, &mut effects, now)?;
-        effects.push(RunEffect::StopAll);
-        self.conclude_into(&mut effects, now)?;
-        Ok(effects)
+        self.move_to(RunState::Cancelling, now, decision)?;
+        decision.effects.push(RunEffect::StopAll);
+        self.conclude(now, decision)
     }
 
-    fn retry(&mut self, now: Timestamp) -> Result<Vec<RunEffect>> {
+    fn retry(&mut self, now: Timestamp, decision: &mut Decision) -> Result<()> {
         while let Some(entry) = self.due.first_entry() {
             if *entry.key() > now {
-                return Ok(vec![RunEffect::WakeAt(*entry.key())]);
+                decision.effects.push(RunEffect::WakeAt(*entry.key()));
+                return Ok(());
             }
             for (number, partition) in entry.remove() {
                 let one = PartitionSet::single(partition);
@@ -358,6 +372,6 @@ impl RunMachine {
                 self.ready.insert(number);
             }
         }
-        Ok(Vec::new())
+        Ok(())
     }
 }

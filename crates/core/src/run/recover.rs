@@ -10,7 +10,7 @@ use jiff::Timestamp;
 
 use super::CRASHES_MAX;
 use super::lane::UpstreamEnd;
-use super::machine::{News, RunEffect, RunMachine, close, quarantine};
+use super::machine::{Decision, News, RunEffect, RunMachine, close, quarantine};
 use super::state::{RunCounts, StepState};
 use super::steps::StepSets;
 use crate::graph::AssetGraph;
@@ -38,7 +38,7 @@ pub struct Recorded {
 }
 
 impl RunMachine {
-    /// The machine of a run that some process left open, with the effects that bring the store up to date.
+    /// The machine of a run that some process left open, with the decision that brings the store up to date.
     ///
     /// # Errors
     /// `Conflict` with code `code_changed` when the plan does not fit the graph.
@@ -49,16 +49,16 @@ impl RunMachine {
         ids: &[AssetId],
         recorded: &Recorded,
         now: Timestamp,
-    ) -> Result<(Self, Vec<RunEffect>)> {
+    ) -> Result<(Self, Decision)> {
         let mut machine = Self::unstarted(run, plan, graph, ids)?;
         machine.follow(recorded.incarnation);
         machine.note_first_error(&recorded.failures);
         let fence = machine.take_fence();
-        let mut records = Vec::new();
+        let mut decision = Decision::default();
         let mut news = News::default();
         // Every lane takes in what was recorded of it before any is told of its upstream.
         for number in 0..machine.lane_count() {
-            let ended = machine.recover_lane(number, recorded, fence, &mut records, now);
+            let ended = machine.recover_lane(number, recorded, fence, &mut decision.records, now);
             ended.apply(&mut machine.lane_mut(number).steps)?;
             news.add(number, UpstreamEnd::Failed, &ended.failed.union(&ended.quarantined));
             news.add(number, UpstreamEnd::Skipped, &ended.skipped);
@@ -67,16 +67,12 @@ impl RunMachine {
         }
         machine.spread(news)?;
         machine.release_unhindered()?;
-        let mut effects = Vec::new();
-        if !records.is_empty() {
-            effects.push(RunEffect::Commit(records));
-        }
-        effects.extend(machine.first_due().map(RunEffect::WakeAt));
+        decision.effects.extend(machine.first_due().map(RunEffect::WakeAt));
         if recorded.is_paused {
             machine.stay_paused();
         }
-        effects.extend(machine.conclude(now)?);
-        Ok((machine, effects))
+        machine.conclude(now, &mut decision)?;
+        Ok((machine, decision))
     }
 
     /// The machine of a run that has ended with these counts, as far as the records tell.

@@ -73,7 +73,8 @@ impl StepSets {
 
     /// Adds this asset's steps to `counts`.
     pub fn add_to(&self, counts: &mut RunCounts) {
-        let len = |state| self.get(state).len();
+        let lens = StepState::ALL.map(|state| self.get(state).len());
+        let len = |state: StepState| lens[state as usize];
         let dependency_failed = self.dependency_failed.len();
         counts.blocked += len(StepState::Blocked);
         counts.ready += len(StepState::Ready);
@@ -84,7 +85,7 @@ impl StepSets {
         counts.dependency_failed += dependency_failed;
         counts.cancelled += len(StepState::Cancelled);
         counts.quarantined += len(StepState::Quarantined);
-        counts.total += StepState::ALL.iter().map(|state| len(*state)).sum::<u64>();
+        counts.total += lens.iter().sum::<u64>();
     }
 }
 

@@ -46,8 +46,8 @@ impl LiveRun {
             return;
         };
         let mut core = self.core();
-        core.running.remove(&chunk);
-        core.leases.remove(&chunk);
+        core.running.remove(chunk);
+        core.leases.remove(chunk);
         self.reopen(&mut core);
         self.apply(&mut core, event, permit);
         if core.stage == Stage::Draining {

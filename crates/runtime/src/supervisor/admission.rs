@@ -1,7 +1,7 @@
 //! Takes requests in and lets runs begin: at once, or when nobody ahead would be disturbed any more.
 
 use flowstone_core::plan::{Footprint, Pace, RunPlan, RunRequest, SavedPlan};
-use flowstone_core::run::{RunCounts, RunMachine, RunState};
+use flowstone_core::run::{Decision, RunCounts, RunMachine, RunState};
 use flowstone_core::store::{Record, RunRow};
 use flowstone_core::{Error, ErrorKind, Incarnation, Result, RunId};
 use tracing::{info, warn};
@@ -190,7 +190,7 @@ impl SupervisorState {
             plan,
             footprint,
             pace,
-            first: Vec::new(),
+            first: Decision::default(),
             progress,
             restarts: 0,
             was_open: false,

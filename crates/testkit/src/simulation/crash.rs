@@ -71,10 +71,10 @@ impl Driver<'_> {
         let recorded = self.doctor.recorded(self.recorded(incarnation));
         let (graph, ids) = (self.case.graph(), &self.case.ids);
         let recovered = RunMachine::recover(self.run, self.plan, graph, ids, &recorded, self.now);
-        let (machine, effects) = must(recovered, "the run cannot be recovered");
-        self.tell_tale(|| format!("  {effects:?}"));
+        let (machine, decision) = must(recovered, "the run cannot be recovered");
+        self.tell_tale(|| format!("  {decision:?}"));
         self.machine = machine;
-        self.perform(effects, None);
+        self.perform(decision, None);
         if !self.was_given_up && !self.was_found_ended {
             self.check_sets();
         }

@@ -8,7 +8,7 @@ mod tell;
 use std::collections::{BTreeMap, BTreeSet, VecDeque};
 
 use flowstone_core::plan::RunPlan;
-use flowstone_core::run::{RunEvent, RunMachine, RunState};
+use flowstone_core::run::{Decision, RunEvent, RunMachine, RunState};
 use flowstone_core::store::Record;
 use flowstone_core::{Fence, RunId};
 use jiff::{SignedDuration, Timestamp};
@@ -183,8 +183,12 @@ impl<'a> Driver<'a> {
 
     /// Lets things happen until the run is over and everything is on disk.
     pub(super) fn drive(&mut self) {
-        let effects = must(self.machine.conclude(self.now), "a new run cannot be concluded");
-        self.perform(effects, None);
+        let mut decision = Decision::default();
+        must(
+            self.machine.conclude(self.now, &mut decision),
+            "a new run cannot be concluded",
+        );
+        self.perform(decision, None);
         while self.events < EVENTS_MAX {
             if self.was_given_up || self.was_found_ended {
                 return;

@@ -1,6 +1,6 @@
 //! Messages that come twice, or from workers that were given up: refused, and nothing moves.
 
-use flowstone_core::run::{ChunkId, RunEvent, StepSets};
+use flowstone_core::run::{ChunkId, Decision, RunEvent, StepSets};
 use flowstone_core::{ErrorKind, Fence};
 
 use super::broken::{broken, hold_eq};
@@ -53,8 +53,8 @@ impl Driver<'_> {
     /// Sends what does not fit, and sees to it that nothing moves.
     pub(super) fn refuse(&mut self, event: RunEvent) {
         let before: Vec<StepSets> = self.machine.assets().map(|(_, steps)| steps.clone()).collect();
-        match self.machine.apply(event, self.now) {
-            Ok(_) => broken(Promise::P9, "a late message is taken".to_owned()),
+        match self.machine.apply(event, self.now, &mut Decision::default()) {
+            Ok(()) => broken(Promise::P9, "a late message is taken".to_owned()),
             Err(error) => hold_eq!(P9, error.kind(), ErrorKind::Fenced, "what is said to a late message"),
         }
         let after: Vec<StepSets> = self.machine.assets().map(|(_, steps)| steps.clone()).collect();

@@ -7,7 +7,7 @@ use std::path::Path;
 
 use flowstone_core::pipeline::Pipeline;
 use flowstone_core::plan::RunPlan;
-use flowstone_core::run::{RunEffect, RunEvent, RunState, close_open};
+use flowstone_core::run::{RunEvent, RunState, close_open};
 use flowstone_core::store::{Record, RunRow, Store};
 use flowstone_core::{Error, ErrorKind, Result, RunId};
 use flowstone_store::SqliteStore;
@@ -68,7 +68,7 @@ async fn records(
     };
     let plan = RunPlan::decode(plan)?;
     let known = KnownAssets::read(store).await?;
-    let (mut machine, mut effects) = match rebuild(pipeline, store, &known, row, &plan, now).await {
+    let (mut machine, mut decision) = match rebuild(pipeline, store, &known, row, &plan, now).await {
         Ok(rebuilt) => rebuilt,
         // The pipeline has changed since, so the machine cannot be had; the run ends all the same.
         Err(error) if error.stable_code() == "code_changed" || !known.fit(pipeline.graph()) => {
@@ -77,15 +77,10 @@ async fn records(
         Err(error) => return Err(error),
     };
     if !machine.is_over() {
-        effects.extend(machine.apply(RunEvent::CancelAsked, now)?);
+        machine.apply(RunEvent::CancelAsked, now, &mut decision)?;
     }
-    for effect in effects {
-        match effect {
-            RunEffect::Commit(more) => records.extend(more),
-            // Nothing runs here that could be started, stopped, woken or told.
-            RunEffect::Start(_) | RunEffect::WakeAt(_) | RunEffect::StopAll | RunEffect::Ended(_) => {}
-        }
-    }
+    // Nothing runs here that could be started, stopped, woken or told.
+    records.extend(decision.records);
     Ok(records)
 }
 

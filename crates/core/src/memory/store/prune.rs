@@ -1,8 +1,9 @@
 //! Forgets what may go, by the rules of `retention`.
 
-use std::collections::{BTreeMap, HashMap};
+use std::collections::BTreeMap;
 
 use super::Kept;
+use crate::memory::IdMap;
 use crate::partition::PartitionSet;
 use crate::store::{Materialization, Prune, Pruned};
 use crate::{AssetId, RunId, Version};
@@ -131,7 +132,7 @@ impl Kept {
         prune: &Prune,
         pruned: &mut Pruned,
     ) {
-        let materialized: &HashMap<(AssetId, u64), Vec<Materialization>> = &self.materialized;
+        let materialized: &IdMap<(AssetId, u64), Vec<Materialization>> = &self.materialized;
         let is_there = |partition: u64| {
             let all = materialized.get(&(asset, partition));
             let kept = all.is_some_and(|all| all.iter().any(|made| made.version == version));

@@ -1,8 +1,7 @@
 //! Declares assets, and defines their partitions anew.
 
-use std::collections::HashMap;
-
 use super::Kept;
+use crate::memory::IdMap;
 use crate::partition::{PartitionMoves, PartitionSet, PartitionSpace};
 use crate::store::{AssetRow, AssetStatus, HeadSet, LineageInput, Redefinition};
 use crate::{AssetId, AssetKey, Error, ErrorKind, Result};
@@ -112,7 +111,7 @@ impl Kept {
     }
 
     fn move_versions(&mut self, source: AssetId, moves: &PartitionMoves, into: AssetId) {
-        let (moved, left): (HashMap<_, _>, _) = std::mem::take(&mut self.materialized)
+        let (moved, left): (IdMap<_, _>, _) = std::mem::take(&mut self.materialized)
             .into_iter()
             .partition(|((asset, partition), _)| *asset == source && moves.find(*partition).is_some());
         self.materialized = left;
@@ -126,7 +125,7 @@ impl Kept {
     }
 
     fn move_inputs(&mut self, source: AssetId, moves: &PartitionMoves, into: AssetId) {
-        let mut inputs: HashMap<AssetId, Vec<LineageInput>> = HashMap::new();
+        let mut inputs: IdMap<AssetId, Vec<LineageInput>> = IdMap::default();
         for input in std::mem::take(&mut self.inputs).into_values().flatten() {
             for moved in input.moved(source, moves, into) {
                 inputs.entry(moved.asset).or_default().push(moved);

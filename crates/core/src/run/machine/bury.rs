@@ -6,7 +6,7 @@
 use jiff::Timestamp;
 
 use super::spread::News;
-use super::{Claimed, RunEffect, RunMachine};
+use super::{Claimed, Decision, RunMachine};
 use crate::partition::PartitionSet;
 use crate::run::lane::{Lane, UpstreamEnd};
 use crate::run::{CRASHES_MAX, ChunkId, RunState, StepState};
@@ -15,9 +15,9 @@ use crate::{Error, ErrorKind, Fence, Incarnation, Result};
 
 impl RunMachine {
     /// A worker that died gives its steps back, each under suspicion, or quarantined when there is no doubt left.
-    pub(super) fn bury(&mut self, chunk: ChunkId, fence: Fence, now: Timestamp) -> Result<Vec<RunEffect>> {
+    pub(super) fn bury(&mut self, chunk: ChunkId, fence: Fence, now: Timestamp, decision: &mut Decision) -> Result<()> {
         self.check_claim(chunk, fence, &[])?;
-        let Claimed { left, crashes, .. } = self.claimed.remove(&chunk).expect("the claim was checked");
+        let Claimed { left, crashes, .. } = self.claimed.remove(chunk).expect("the claim was checked");
         let crashes = crashes + 1;
         let fence = self.take_fence();
         let lane = &mut self.lanes[chunk.lane];
@@ -44,10 +44,9 @@ impl RunMachine {
             crashes,
             at: now,
         };
-        let mut effects = vec![RunEffect::Commit(close(claim, failed).into())];
+        decision.records.extend(close(claim, failed));
         self.spread(news)?;
-        self.conclude_into(&mut effects, now)?;
-        Ok(effects)
+        self.conclude(now, decision)
     }
 }
 

@@ -5,7 +5,7 @@
 
 use jiff::Timestamp;
 
-use super::{RunEffect, RunMachine};
+use super::{Decision, RunMachine};
 use crate::run::{ChunkId, RunState, StepEnd, StepEnded};
 use crate::{Error, ErrorKind, ErrorRecord, Fence, Result};
 
@@ -18,7 +18,8 @@ impl RunMachine {
         fence: Fence,
         error: &ErrorRecord,
         now: Timestamp,
-    ) -> Result<Vec<RunEffect>> {
+        decision: &mut Decision,
+    ) -> Result<()> {
         self.check_claim(chunk, fence, &[])?;
         let lane = &mut self.lanes[chunk.lane];
         let Some(batch) = lane.batch else {
@@ -27,10 +28,10 @@ impl RunMachine {
                 format!("a call of chunk {chunk:?} failed, but each of its steps is called for alone"),
             ));
         };
-        let left = &self.claimed[&chunk].left;
+        let left = &self.claimed.get(chunk).expect("the claim was checked").left;
         let is_alone = left.len() == 1;
         if self.state == RunState::Cancelling {
-            return self.settle(chunk, fence, Vec::new(), true, now);
+            return self.settle(chunk, fence, Vec::new(), true, now, decision);
         }
         if !is_alone {
             lane.blurred.note(left, batch.care_after(left.len()));
@@ -49,6 +50,6 @@ impl RunMachine {
                 });
             }
         }
-        self.settle(chunk, fence, ended, true, now)
+        self.settle(chunk, fence, ended, true, now, decision)
     }
 }

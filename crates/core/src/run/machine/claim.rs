@@ -2,7 +2,7 @@
 
 use jiff::Timestamp;
 
-use super::{Claimed, RunEffect, RunMachine};
+use super::{Claimed, Decision, RunEffect, RunMachine};
 use crate::Result;
 use crate::partition::PartitionSet;
 use crate::run::batch::Batch;
@@ -83,9 +83,9 @@ impl RunMachine {
     }
 
     /// Cuts a chunk off the lane that is furthest downstream, so that what was begun is finished first.
-    pub(super) fn claim(&mut self, workers: usize, now: Timestamp) -> Result<Vec<RunEffect>> {
+    pub(super) fn claim(&mut self, workers: usize, now: Timestamp, decision: &mut Decision) -> Result<()> {
         if self.state != RunState::Running || self.one_runs_alone() {
-            return Ok(Vec::new());
+            return Ok(());
         }
         for care in [Care::None, Care::ByItself, Care::Alone] {
             if care == Care::Alone && !self.claimed.is_empty() {
@@ -97,10 +97,10 @@ impl RunMachine {
                 (!steps.is_empty()).then_some((*number, steps))
             });
             if let Some((number, steps)) = found {
-                return self.give_out(number, steps, care, now);
+                return self.give_out(number, steps, care, now, decision);
             }
         }
-        Ok(Vec::new())
+        Ok(())
     }
 
     fn one_runs_alone(&self) -> bool {
@@ -138,7 +138,14 @@ impl RunMachine {
         calls.next().unwrap_or_default()
     }
 
-    fn give_out(&mut self, number: usize, steps: PartitionSet, care: Care, now: Timestamp) -> Result<Vec<RunEffect>> {
+    fn give_out(
+        &mut self,
+        number: usize,
+        steps: PartitionSet,
+        care: Care,
+        now: Timestamp,
+        decision: &mut Decision,
+    ) -> Result<()> {
         let fence = self.take_fence();
         let lane = &mut self.lanes[number];
         lane.steps.shift(StepState::Ready, StepState::Running, &steps)?;
@@ -175,9 +182,8 @@ impl RunMachine {
                 crashes,
             },
         );
-        Ok(vec![
-            RunEffect::Commit(vec![Record::ChunkClaimed(claim)]),
-            RunEffect::Start(work),
-        ])
+        decision.records.push(Record::ChunkClaimed(claim));
+        decision.effects.push(RunEffect::Start(work));
+        Ok(())
     }
 }

@@ -5,7 +5,7 @@ use std::mem;
 use jiff::Timestamp;
 
 use super::spread::News;
-use super::{Claimed, RunEffect, RunMachine};
+use super::{Claimed, Decision, RunEffect, RunMachine};
 use crate::partition::PartitionSet;
 use crate::run::lane::UpstreamEnd;
 use crate::run::{ChunkId, RunState, StepEnd, StepEnded, StepState, lineage};
@@ -34,21 +34,19 @@ impl RunMachine {
         ended: Vec<StepEnded>,
         is_over: bool,
         now: Timestamp,
-    ) -> Result<Vec<RunEffect>> {
+        decision: &mut Decision,
+    ) -> Result<()> {
         self.check_claim(chunk, fence, &ended)?;
         let cancelling = self.state == RunState::Cancelling;
         let mut sorted = self.sort(chunk.lane, ended, cancelling, now);
-        let mut effects = Vec::with_capacity(2);
         for (due, partition) in &sorted.waiting {
             self.rest(chunk.lane, *partition, *due);
         }
         let given_back = self.move_steps(chunk, &sorted, is_over)?;
-        // Mostly joined by the claim of the chunk that its worker takes next.
-        let mut records = Vec::with_capacity(2);
-        records.extend([self.progress(chunk, fence, &mut sorted, is_over, now)]);
-        effects.push(RunEffect::Commit(records));
+        let progress = self.progress(chunk, fence, &mut sorted, is_over, now);
+        decision.records.push(progress);
         if let Some(first) = self.due.keys().next().filter(|_| !sorted.waiting.is_empty()) {
-            effects.push(RunEffect::WakeAt(*first));
+            decision.effects.push(RunEffect::WakeAt(*first));
         }
         if cancelling {
             let left = given_back;
@@ -64,8 +62,7 @@ impl RunMachine {
         news.add(chunk.lane, UpstreamEnd::Changed, &sorted.changed);
         news.add(chunk.lane, UpstreamEnd::Unchanged, &sorted.same);
         self.spread(news)?;
-        self.conclude_into(&mut effects, now)?;
-        Ok(effects)
+        self.conclude(now, decision)
     }
 
     pub(super) fn check_claim(&self, chunk: ChunkId, fence: Fence, ended: &[StepEnded]) -> Result<()> {
@@ -73,7 +70,7 @@ impl RunMachine {
             let run = self.run;
             Error::new(ErrorKind::Fenced, format!("{why} of chunk {chunk:?} of run {run}"))
         };
-        match self.claimed.get(&chunk) {
+        match self.claimed.get(chunk) {
             Some(claimed) if claimed.fence == fence => {
                 let steps: PartitionSet = ended.iter().map(|step| step.partition).collect();
                 if steps.len() == ended.len() as u64 && steps.is_subset(&claimed.left) {
@@ -164,7 +161,7 @@ impl RunMachine {
         for (_, partition) in &sorted.waiting {
             waiting.insert(*partition);
         }
-        let claimed = self.claimed.get_mut(&chunk).expect("the claim was checked");
+        let claimed = self.claimed.get_mut(chunk).expect("the claim was checked");
         for (to, steps) in [
             (StepState::Succeeded, &sorted.changed),
             (StepState::Succeeded, &sorted.same),
@@ -181,7 +178,7 @@ impl RunMachine {
         }
         Ok(self
             .claimed
-            .remove(&chunk)
+            .remove(chunk)
             .map(|Claimed { left, .. }| left)
             .unwrap_or_default())
     }

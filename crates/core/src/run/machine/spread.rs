@@ -141,8 +141,9 @@ impl RunMachine {
                 news.add(reader, end, &doomed);
             }
             UpstreamEnd::Skipped if edge.kind == InputKind::Value => lane.withheld.union_with(&touched()),
-            UpstreamEnd::Changed => lane.certain.union_with(&touched()),
-            UpstreamEnd::Skipped | UpstreamEnd::Unchanged => {}
+            // Mostly all of them are, since they were never made.
+            UpstreamEnd::Changed if lane.certain.len() < lane.plan.steps.len() => lane.certain.union_with(&touched()),
+            UpstreamEnd::Skipped | UpstreamEnd::Changed | UpstreamEnd::Unchanged => {}
         }
         Ok(())
     }

@@ -3,7 +3,7 @@
 use std::collections::BTreeSet;
 use std::time::Duration;
 
-use flowstone_core::run::{RunEffect, RunEvent, RunState};
+use flowstone_core::run::{Decision, RunEffect, RunEvent, RunState};
 
 use super::Driver;
 use crate::simulation::broken::{hold, hold_eq, must};
@@ -121,11 +121,11 @@ impl Driver<'_> {
         }
         let crashes = self.crashes;
         if self.doctor.has(Planted::BackoffIgnored) {
-            let effects = self
-                .machine
-                .apply(RunEvent::RetriesDue, due + Duration::from_secs(9_000));
-            let effects = must(effects, "an alarm is refused");
-            return self.perform(effects, None);
+            let mut decision = Decision::default();
+            let later = due + Duration::from_secs(9_000);
+            let told = self.machine.apply(RunEvent::RetriesDue, later, &mut decision);
+            must(told, "an alarm is refused");
+            return self.perform(decision, None);
         }
         self.tell(RunEvent::RetriesDue);
         hold!(
@@ -147,12 +147,15 @@ impl Driver<'_> {
             return;
         };
         let workers = self.workers.len();
-        let effects = self.apply(RunEvent::SlotFree { workers });
-        let starts = effects.iter().filter(|effect| matches!(effect, RunEffect::Start(_)));
+        let decision = self.apply(RunEvent::SlotFree { workers });
+        let starts = decision
+            .effects
+            .iter()
+            .filter(|effect| matches!(effect, RunEffect::Start(_)));
         hold_eq!(Sound, starts.count(), wanted.min(1), "chunks that are given out");
         if wanted == 0 {
             self.pools.pass(self.run, &self.machine);
         }
-        self.perform(effects, Some((slot, &closed)));
+        self.perform(decision, Some((slot, &closed)));
     }
 }

@@ -2,7 +2,7 @@
 
 use std::collections::BTreeSet;
 
-use flowstone_core::run::{RunEffect, RunEvent, RunState};
+use flowstone_core::run::{Decision, RunEffect, RunEvent, RunState};
 use flowstone_core::store::Record;
 
 use super::Driver;
@@ -49,8 +49,8 @@ impl Driver<'_> {
             | RunEvent::WorkerDied { chunk, .. } => self.pools.give_back(*chunk),
             _ => {}
         }
-        let effects = self.apply(event);
-        self.perform(effects, None);
+        let decision = self.apply(event);
+        self.perform(decision, None);
     }
 
     /// A move is recorded, and the machine does not hear of it.
@@ -70,11 +70,15 @@ impl Driver<'_> {
         self.queue.push_back(moved);
     }
 
-    pub(super) fn apply(&mut self, event: RunEvent) -> Vec<RunEffect> {
+    pub(super) fn apply(&mut self, event: RunEvent) -> Decision {
         self.tell_tale(|| format!("{event:?}"));
-        let effects = must(self.machine.apply(event, self.now), "an event is refused");
-        self.tell_tale(|| format!("  {effects:?}"));
-        effects
+        let mut decision = Decision::default();
+        must(
+            self.machine.apply(event, self.now, &mut decision),
+            "an event is refused",
+        );
+        self.tell_tale(|| format!("  {decision:?}"));
+        decision
     }
 
     pub(in crate::simulation) fn tell_tale(&mut self, tale: impl FnOnce() -> String) {
@@ -85,26 +89,26 @@ impl Driver<'_> {
     }
 
     /// `free` is the worker that takes work, and the lanes that had to wait.
-    pub(in crate::simulation) fn perform(&mut self, effects: Vec<RunEffect>, free: Option<(usize, &BTreeSet<usize>)>) {
+    pub(in crate::simulation) fn perform(&mut self, decision: Decision, free: Option<(usize, &BTreeSet<usize>)>) {
+        let Decision { records, effects } = decision;
+        if !records.is_empty() {
+            hold!(Sound, !self.has_ended, "something follows the end: {records:?}");
+            if self.is_killed_now() {
+                return;
+            }
+            for record in &records {
+                self.check_record(record);
+                self.live.note(record, self.case, &self.before);
+            }
+            self.queued += 1;
+            self.queue.push_back(records);
+        }
         for effect in effects {
             hold!(Sound, !self.has_ended, "something follows the end: {effect:?}");
-            if let Some(left) = &mut self.dies_in {
-                *left -= 1;
-                if *left == 0 {
-                    self.dies_in = None;
-                    self.kills += 1;
-                    return self.crash("kill between two effects");
-                }
+            if self.is_killed_now() {
+                return;
             }
             match effect {
-                RunEffect::Commit(records) => {
-                    for record in &records {
-                        self.check_record(record);
-                        self.live.note(record, self.case, &self.before);
-                    }
-                    self.queued += 1;
-                    self.queue.push_back(records);
-                }
                 RunEffect::Start(work) => {
                     self.check_start(&work);
                     let starts_after = if work.after_commit { self.queued } else { 0 };
@@ -123,5 +127,18 @@ impl Driver<'_> {
                 }
             }
         }
+    }
+
+    /// Kills the process, if its time has come, before it does the next thing that was decided.
+    fn is_killed_now(&mut self) -> bool {
+        let Some(left) = &mut self.dies_in else { return false };
+        *left -= 1;
+        if *left > 0 {
+            return false;
+        }
+        self.dies_in = None;
+        self.kills += 1;
+        self.crash("kill between two effects");
+        true
     }
 }
