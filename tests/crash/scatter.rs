@@ -4,11 +4,12 @@
 
 use std::fs::{File, OpenOptions};
 use std::os::unix::fs::FileExt as _;
-use std::path::Path;
+use std::path::{Path, PathBuf};
 use std::process::{Child, Command, Stdio};
 use std::sync::Arc;
 use std::time::Duration;
 
+use async_trait::async_trait;
 use flowstone::fan_out::BarrierState;
 use flowstone::io::IoEnv;
 use flowstone::prelude::*;
@@ -16,17 +17,43 @@ use flowstone::readers::Jsonl;
 use flowstone::sqlite::SqliteStore;
 use flowstone::store::{FanOutFilter, FanOutRow, RunFilter, Store};
 use flowstone::{EngineOptions, RunHandle};
+use flowstone_core::reader::{ItemReader, ItemSource};
 use flowstone_core::run::RunState;
 use serde::{Deserialize, Serialize};
 
-use crate::process::{DEADLINE, Random, kills, output_at_most};
+use crate::process::{DEADLINE, Random, eventually, kills, output_at_most};
 
 const ITEMS: u64 = 20_000;
-/// The item that kills its process, where there is one.
-const POISON: u64 = 7_777;
 
 const STATE: &str = "FLOWSTONE_SCATTER";
-const IS_POISONED: &str = "FLOWSTONE_SCATTER_POISONED";
+/// What kills the process, where something does.
+const KILLER: &str = "FLOWSTONE_SCATTER_KILLER";
+
+/// What kills the program from within.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+enum Killer {
+    Nothing,
+    /// This item.
+    Item(u64),
+    /// Opening the source when some items have run.
+    OpeningAgain,
+}
+
+/// The lines, unless opening them kills.
+struct Lines {
+    folder: PathBuf,
+    killer: Killer,
+}
+
+#[async_trait]
+impl ItemSource for Lines {
+    async fn open(&self) -> Result<Box<dyn ItemReader>> {
+        if self.killer == Killer::OpeningAgain && ran(&self.folder).iter().any(|runs| *runs > 0) {
+            std::process::abort();
+        }
+        Jsonl::file(self.folder.join("items.jsonl")).open().await
+    }
+}
 
 #[derive(Debug, Clone, Serialize, Deserialize)]
 struct Line {
@@ -46,18 +73,16 @@ fn ran(folder: &Path) -> Vec<u8> {
     std::fs::read(folder.join("ran")).unwrap()
 }
 
-fn start(folder: &Path, is_poisoned: bool) -> Child {
+fn start(folder: &Path, killer: Killer) -> Child {
     let mut command = Command::new(std::env::current_exe().unwrap());
     command
         .args(["scatter::the_program_sums_up", "--exact", "--nocapture"])
         .env(STATE, folder)
+        .env(KILLER, serde_json::to_string(&killer).unwrap())
         .env_remove("RUST_BACKTRACE")
         .stdin(Stdio::null())
         .stdout(Stdio::null())
         .stderr(Stdio::piped());
-    if is_poisoned {
-        command.env(IS_POISONED, "yes");
-    }
     command.spawn().unwrap()
 }
 
@@ -69,7 +94,7 @@ fn the_program_sums_up() {
     }
     let folder = prepared();
 
-    let output = output_at_most(start(folder.path(), false), DEADLINE);
+    let output = output_at_most(start(folder.path(), Killer::Nothing), DEADLINE);
 
     assert!(output.status.success(), "{}", String::from_utf8_lossy(&output.stderr));
     assert!(ran(folder.path()).iter().all(|runs| *runs == 1));
@@ -77,10 +102,13 @@ fn the_program_sums_up() {
 
 #[tokio::main]
 async fn play(folder: &Path) -> Result<()> {
-    let is_poisoned = std::env::var_os(IS_POISONED).is_some();
+    let killer: Killer = serde_json::from_str(&std::env::var(KILLER)?)?;
     let counts = Arc::new(OpenOptions::new().read(true).write(true).open(folder.join("ran"))?);
-    let items = Jsonl::file(folder.join("items.jsonl"));
-    let scatter = Scatter::read(items)
+    let lines = Lines {
+        folder: folder.to_owned(),
+        killer,
+    };
+    let scatter = Scatter::read(lines)
         .each((), move |line: Item<Line>| {
             let counts = Arc::clone(&counts);
             async move {
@@ -88,8 +116,11 @@ async fn play(folder: &Path) -> Result<()> {
                 let mut runs = [0];
                 counts.read_exact_at(&mut runs, n)?;
                 counts.write_all_at(&[runs[0] + 1], n)?;
-                if is_poisoned && n == POISON {
-                    std::process::abort();
+                match killer {
+                    Killer::Item(poison) if n == poison => std::process::abort(),
+                    // So that it can be killed amid its items.
+                    Killer::OpeningAgain => tokio::time::sleep(Duration::from_millis(5)).await,
+                    _ => {}
                 }
                 Ok::<_, Error>(n)
             }
@@ -113,20 +144,25 @@ async fn play(folder: &Path) -> Result<()> {
     let engine = Engine::start(pipeline, store, options).await?;
     let run: RunHandle = match engine.recovered().first() {
         Some(run) => run.clone(),
-        None => {
-            let assets = vec!["rows".parse()?, "sum".parse()?];
-            engine
-                .submit(RunRequest {
+        None => match engine.store().runs(RunFilter::All, 1).await?.first() {
+            Some(last) if last.state == RunState::Failed => engine.redrive(last.run).await?,
+            _ => {
+                let assets = vec!["rows".parse()?, "sum".parse()?];
+                let request = RunRequest {
                     assets,
                     ..RunRequest::default()
-                })
-                .await?
-        }
+                };
+                engine.submit(request).await?
+            }
+        },
     };
     let report = run.wait().await?;
     assert_eq!(report.state, RunState::Succeeded, "{report:?}");
-    let poison = if is_poisoned { POISON } else { 0 };
-    assert_eq!(engine.load::<u64>("sum", "").await?, ITEMS * (ITEMS - 1) / 2 - poison);
+    let lost = match killer {
+        Killer::Item(poison) => poison,
+        _ => 0,
+    };
+    assert_eq!(engine.load::<u64>("sum", "").await?, ITEMS * (ITEMS - 1) / 2 - lost);
     engine.shutdown().await
 }
 
@@ -152,13 +188,13 @@ fn after_any_kills_every_item_counts_once() {
         // Several in one run: each in the middle of something else.
         for _ in 0..5 {
             let moment = Duration::from_millis((random.next() * 700.0) as u64);
-            let child = start(folder.path(), false);
+            let child = start(folder.path(), Killer::Nothing);
             if output_at_most(child, moment).status.success() {
                 break;
             }
         }
 
-        let output = output_at_most(start(folder.path(), false), DEADLINE);
+        let output = output_at_most(start(folder.path(), Killer::Nothing), DEADLINE);
 
         assert!(output.status.success(), "{}", String::from_utf8_lossy(&output.stderr));
         let row = fan_out(folder.path());
@@ -169,18 +205,66 @@ fn after_any_kills_every_item_counts_once() {
 
 #[test]
 fn an_item_that_kills_its_process_is_found_out_and_its_neighbors_succeed() {
-    let folder = prepared();
-    let mut deaths = 0_u8;
+    // The first one runs before anything is on disk.
+    for poison in [0, 7_777] {
+        let folder = prepared();
+        let mut deaths = 0_u8;
 
-    while !output_at_most(start(folder.path(), true), DEADLINE).status.success() {
-        deaths += 1;
-        assert!(deaths <= 4, "it dies again and again");
+        while !output_at_most(start(folder.path(), Killer::Item(poison)), DEADLINE)
+            .status
+            .success()
+        {
+            deaths += 1;
+            assert!(deaths <= 4, "item {poison} kills again and again");
+        }
+
+        // The first process runs ahead of the disk: it may die before it is known there what it was at. No later one does.
+        assert!(deaths >= 3, "{deaths} deaths");
+        let row = fan_out(folder.path());
+        assert_eq!(row.state, BarrierState::Partial);
+        assert_eq!((row.counts.succeeded, row.counts.quarantined), (ITEMS - 1, 1));
+        assert_eq!(ran(folder.path())[poison as usize], deaths);
     }
+}
 
-    // The first process runs ahead of the disk: it may die before it is known there what it was at. No later one does.
-    assert!(deaths >= 3, "{deaths} deaths");
+#[test]
+fn a_source_that_kills_its_process_is_given_up_with_its_step_and_loses_no_item() {
+    let folder = prepared();
+    let mut child = start(folder.path(), Killer::OpeningAgain);
+    eventually("some items to have run", || {
+        ran(folder.path()).iter().filter(|runs| **runs > 0).count() > 500
+    });
+    child.kill().unwrap();
+    child.wait().unwrap();
+    let mut deaths = 0;
+
+    let output = loop {
+        let output = output_at_most(start(folder.path(), Killer::OpeningAgain), DEADLINE);
+        if output.status.code().is_some() {
+            break output;
+        }
+        deaths += 1;
+        assert!(deaths <= 3, "it dies again and again");
+    };
+
+    let told = String::from_utf8_lossy(&output.stderr);
+    assert!(told.contains("Quarantined"), "{told}");
+    assert_eq!(deaths, 3);
     let row = fan_out(folder.path());
-    assert_eq!(row.state, BarrierState::Partial);
-    assert_eq!((row.counts.succeeded, row.counts.quarantined), (ITEMS - 1, 1));
-    assert_eq!(ran(folder.path())[POISON as usize], deaths);
+    assert!(!row.state.is_terminal() && row.counts.succeeded > 0, "{row:?}");
+    let before = ran(folder.path());
+
+    let mended = output_at_most(start(folder.path(), Killer::Nothing), DEADLINE);
+
+    assert!(mended.status.success(), "{}", String::from_utf8_lossy(&mended.stderr));
+    let after = fan_out(folder.path());
+    assert_eq!((after.epoch, after.counts.succeeded), (2, ITEMS));
+    let again = before
+        .iter()
+        .zip(ran(folder.path()))
+        .filter(|(before, after)| **before > 0 && after > *before);
+    assert!(
+        again.count() as u64 <= ITEMS - row.counts.succeeded,
+        "what succeeded ran again"
+    );
 }

@@ -33,11 +33,7 @@ pub async fn recorded(store: &dyn Store, row: &RunRow, plan: &RunPlan) -> Result
 async fn spared(store: &dyn Store, run: RunId) -> Result<HashMap<AssetId, PartitionSet>> {
     let mut spared: HashMap<AssetId, PartitionSet> = HashMap::new();
     for row in store.fan_outs(FanOutFilter::OfRun(run)).await? {
-        let claims = match row.state.is_terminal() {
-            true => Vec::new(),
-            false => store.item_claims(row.fan_out).await?,
-        };
-        if claims.iter().any(|claim| claim.is_held) {
+        if !row.state.is_terminal() && row.spares_step(&store.item_claims(row.fan_out).await?) {
             spared.entry(row.asset).or_default().insert(row.partition);
         }
     }

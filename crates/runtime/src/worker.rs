@@ -420,6 +420,7 @@ impl Chunk<'_> {
             },
             spec: Arc::clone(spec),
             step,
+            awaits_claims: self.work.after_commit,
             stop: self.running.hand.cancel.clone(),
             parent: None,
         }

@@ -92,7 +92,8 @@ pub struct FanOutMachine {
     /// Why the whole failed.
     failure: Option<ErrorRecord>,
     /// True when some process died with it: claims then go to disk before their items start.
-    is_recovered: bool,
+    /// A death may be some item's fault: none starts before its claim is on disk.
+    awaits_claims: bool,
 }
 
 impl FanOutMachine {
@@ -121,7 +122,7 @@ impl FanOutMachine {
             woken_at: None,
             first_error: None,
             failure: None,
-            is_recovered: false,
+            awaits_claims: false,
         }
     }
 
@@ -168,6 +169,17 @@ impl FanOutMachine {
     /// True when the keys of items must be remembered.
     pub fn remembers_keys(&self) -> bool {
         self.seen.is_some()
+    }
+
+    /// True when no item starts before its claim is on disk, whatever is known of it.
+    pub fn awaits_claims(&self) -> bool {
+        self.awaits_claims
+    }
+
+    /// Lets no item start before its claim is on disk, so that a death is on the account of those that were at work. A fan-out
+    /// that was recovered or reopened does so anyway; a new one runs ahead of the disk.
+    pub fn await_claims(&mut self) {
+        self.awaits_claims = true;
     }
 
     /// No two items can have the same key, so none is remembered.

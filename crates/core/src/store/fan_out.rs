@@ -219,6 +219,12 @@ pub struct FanOutRow {
 }
 
 impl FanOutRow {
+    /// True when the death of the process that led it is on the account of its items and not of its step: some were at work.
+    /// `claims` are those that are not over.
+    pub fn spares_step(&self, claims: &[ItemClaim]) -> bool {
+        !self.state.is_terminal() && claims.iter().any(|claim| claim.is_held)
+    }
+
     /// True when its source was not read to the end, as far as is known.
     pub fn has_more_to_read(&self) -> bool {
         !self.is_sealed || self.cursor.is_some() || (self.counts.total == 0 && self.options.items_max == Some(0))

@@ -32,6 +32,8 @@ pub(crate) struct Leading {
     pub(crate) lead: Lead,
     pub(crate) spec: Arc<dyn FanOut>,
     pub(crate) step: Step,
+    /// A process may have died of this before: no item runs ahead of the disk.
+    pub(crate) awaits_claims: bool,
     /// Asks for the end of the step for reasons that are not its own.
     pub(crate) stop: CancellationToken,
     /// The fan-out and the item that this one stands within.
@@ -137,6 +139,9 @@ impl Leading {
         let options = self.spec.options();
         let coordinator = self.spec.coordinator(&options);
         let mut machine = FanOutMachine::new(fan_out, self.lead, options.clone(), coordinator);
+        if self.awaits_claims {
+            machine.await_claims();
+        }
         if reader.has_distinct_keys() {
             machine.forget_keys();
         }
@@ -162,7 +167,7 @@ impl Leading {
     async fn take_up(self, row: FanOutRow) -> Result<Begun> {
         let recorded = read_back(self.store(), row.clone()).await?;
         let now = self.live.shared.clock.now();
-        let (mut machine, records, effects) = match TakeUp::of(&row, self.lead.run, self.step.attempt) {
+        let (machine, records, effects) = match TakeUp::of(&row, self.lead.run, self.step.attempt) {
             TakeUp::Reopen => {
                 let options = self.spec.options();
                 let coordinator = self.spec.coordinator(&options);
@@ -177,21 +182,15 @@ impl Leading {
                 (machine, Vec::new(), effects)
             }
         };
-        let mut source = None;
-        if machine.state() == BarrierState::Filling {
-            let reader = self.spec.open(&self.step).await?;
-            if reader.has_distinct_keys() {
-                machine.forget_keys();
-            }
-            let mut opened = OpenSource::new(reader, row.cursor.clone());
-            if let Err(error) = remember_keys(self.store(), &mut machine, &recorded).await {
-                opened.close().await;
-                return Err(error);
-            }
-            source = Some(opened);
-        }
         let fan_out = self.live_with(machine, row.shared.clone());
         fan_out.queue(records, effects).await?;
+        let mut source = None;
+        if fan_out.state() == BarrierState::Filling {
+            // That no item is at work any more is on disk before the source is opened: if that kills the process, it is the step
+            // that does.
+            fan_out.live.shared.ledger.commit(Vec::new()).await?;
+            source = Some(fan_out.open_again(&recorded).await?);
+        }
         Ok(Begun {
             fan_out,
             source,
@@ -214,6 +213,33 @@ impl Leading {
 }
 
 impl LiveFanOut {
+    /// Opens the source of the items again, to read on from where it was left.
+    async fn open_again(&self, recorded: &RecordedFanOut) -> Result<OpenSource> {
+        let reader = self.spec.open(&self.step).await?;
+        if reader.has_distinct_keys() {
+            self.core().machine.forget_keys();
+        }
+        let mut source = OpenSource::new(reader, recorded.row.cursor.clone());
+        if let Err(error) = self.remember_keys(recorded).await {
+            source.close().await;
+            return Err(error);
+        }
+        Ok(source)
+    }
+
+    async fn remember_keys(&self, recorded: &RecordedFanOut) -> Result<()> {
+        if !self.core().machine.remembers_keys() {
+            return Ok(());
+        }
+        for page in &recorded.pages {
+            if let Some(page) = load(&*self.live.shared.store, self.fan_out, page.first).await? {
+                let mut core = self.core();
+                page.items.iter().for_each(|item| core.machine.remember(&item.key));
+            }
+        }
+        Ok(())
+    }
+
     /// Queues `records`, and performs what was decided before anybody could.
     async fn queue(&self, records: Vec<Record>, effects: Vec<FanOutEffect>) -> Result<()> {
         if !records.is_empty() {
@@ -380,6 +406,7 @@ pub(super) async fn nested(outer: &Arc<LiveFanOut>, spec: &Arc<dyn FanOut>, step
         live: Arc::clone(&outer.live),
         lead: outer.lead,
         spec: Arc::clone(spec),
+        awaits_claims: outer.core().machine.awaits_claims(),
         stop: step.cancelled.clone(),
         step,
         parent: Some(Parent {
@@ -427,18 +454,6 @@ async fn read_back(store: &dyn Store, row: FanOutRow) -> Result<RecordedFanOut> 
         }
     }
     Ok(recorded)
-}
-
-async fn remember_keys(store: &dyn Store, machine: &mut FanOutMachine, recorded: &RecordedFanOut) -> Result<()> {
-    if !machine.remembers_keys() {
-        return Ok(());
-    }
-    for page in &recorded.pages {
-        if let Some(page) = load(store, recorded.row.fan_out, page.first).await? {
-            page.items.iter().for_each(|item| machine.remember(&item.key));
-        }
-    }
-    Ok(())
 }
 
 async fn load(store: &dyn Store, fan_out: FanOutId, first: u64) -> Result<Option<ItemPage>> {

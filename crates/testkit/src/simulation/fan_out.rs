@@ -11,6 +11,7 @@ mod driver;
 mod model;
 mod planted;
 mod session;
+mod step;
 
 pub use planted::FanOutBug;
 

@@ -197,7 +197,7 @@ impl FanOutMachine {
             page,
             attempts: attempts.collect(),
             // The schedule must outlive a crash with the claim.
-            after_commit: self.is_recovered || care != Care::None || self.options.rate_limit.is_some(),
+            after_commit: self.awaits_claims || care != Care::None || self.options.rate_limit.is_some(),
             items: items.clone(),
         };
         self.claimed.insert(

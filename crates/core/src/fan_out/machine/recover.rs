@@ -183,7 +183,7 @@ impl FanOutMachine {
         let failures: Vec<ItemFailure> = recorded.current_failures().cloned().collect();
         machine.note_first_error(&failures);
         machine.failure.clone_from(&recorded.row.error);
-        machine.is_recovered = true;
+        machine.awaits_claims = true;
         Ok(machine)
     }
 

@@ -40,6 +40,14 @@ pub(super) enum Fault {
     Cancel,
 }
 
+/// What kills a process that leads.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum Deadly {
+    /// Opening the source, from the so-many-th time on.
+    Opening(u32),
+    Gathering,
+}
+
 /// One seed's fan-out and its world.
 #[derive(Debug)]
 pub(super) struct Case {
@@ -56,6 +64,8 @@ pub(super) struct Case {
     fail_for_good: u64,
     killers: BTreeSet<u64>,
     pub(super) kills_process: bool,
+    /// Where the step itself kills its process, until it is mended for the second epoch.
+    deadly: Option<Deadly>,
     /// What goes wrong, and at which event.
     pub(super) faults: Vec<(usize, Fault)>,
 }
@@ -93,6 +103,14 @@ fn rate(draw: &mut Draw) -> RateLimit {
 fn retry(draw: &mut Draw) -> Retry {
     let seconds = [1, 20][draw.below(2)];
     Retry::exponential(1 + draw.below(4) as u32).between(Duration::from_secs(seconds), Duration::from_secs(2 * seconds))
+}
+
+fn deadly(draw: &mut Draw) -> Option<Deadly> {
+    match draw.below(10) {
+        0 => Some(Deadly::Opening(1 + draw.below(3) as u32)),
+        1 => Some(Deadly::Gathering),
+        _ => None,
+    }
 }
 
 fn change(draw: &mut Draw) -> OptionsChange {
@@ -154,6 +172,7 @@ impl Case {
             fail_for_good,
             killers,
             kills_process: draw.chance(600),
+            deadly: deadly(&mut Draw::of(&[seed, 51])),
             faults,
         }
     }
@@ -211,6 +230,16 @@ impl Case {
             left -= share;
         }
         Fate::Succeed
+    }
+
+    /// True when the process dies as the source is opened, the so-many-th time in an epoch.
+    pub(super) fn opening_kills(&self, epoch: u32, opening: u32) -> bool {
+        epoch == 1 && matches!(self.deadly, Some(Deadly::Opening(from)) if opening >= from)
+    }
+
+    /// True when the process dies as it is gathered.
+    pub(super) fn gathering_kills(&self, epoch: u32) -> bool {
+        epoch == 1 && self.deadly == Some(Deadly::Gathering)
     }
 
     /// True when nothing dies but for what the items do.

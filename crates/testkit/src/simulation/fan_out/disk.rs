@@ -2,74 +2,24 @@
 
 use std::sync::Arc;
 
-use flowstone_core::fan_out::{FanOutMachine, ItemPage, RecordedFanOut, TakeUp};
-use flowstone_core::partition::{PartitionSet, PartitionSpace};
-use flowstone_core::run::{RunCounts, RunState};
-use flowstone_core::store::{ChunkClaim, FanOutFilter, FanOutOpened, FanOutRow, Lead, Record, RunRow, Store};
-use flowstone_core::{AssetKey, ChunkNo, ErrorKind, Incarnation, RunId};
-use uuid::Uuid;
+use flowstone_core::ErrorKind;
+use flowstone_core::fan_out::{BarrierState, FanOutMachine, ItemPage, RecordedFanOut, TakeUp};
+use flowstone_core::partition::PartitionSet;
+use flowstone_core::store::{FanOutFilter, FanOutOpened, FanOutRow, Record, Store};
 
 use super::driver::Driver;
 use super::model::{Model, hold_keys};
 use super::planted::FanOutBug;
 use super::session::{Late, Session};
+use super::step::{LeadingStep, Led};
 use crate::simulation::Promise;
 use crate::simulation::broken::{broken, hold, hold_eq, must};
 use crate::simulation::world::World;
-use crate::sketch::now;
 
 /// More failures than any seed has.
 pub(super) const FAILURES_MAX: usize = 10_000;
 
-/// Creates a run whose one step fans out, and claims that step.
-pub(super) fn create(world: &World, number: u64, seed: u64, incarnation: Incarnation) -> Lead {
-    let store = world.store();
-    let key = AssetKey::new("many").expect("a name");
-    let ids = world.ask(store.declare_assets(&[(key, PartitionSpace::Unit)]));
-    let run = RunId(Uuid::from_u64_pair(number, seed));
-    let row = RunRow {
-        run,
-        pipeline: "drawn".to_owned(),
-        idempotency_key: None,
-        request: bytes::Bytes::new(),
-        plan: None,
-        incarnation: Incarnation::NONE,
-        state: RunState::Running,
-        created_at: now(),
-        moved_at: now(),
-        counts: RunCounts::default(),
-        error: None,
-    };
-    commit(world, &[Record::RunCreated(row)]);
-    let lead = Lead {
-        run,
-        asset: ids[0],
-        chunk: ChunkNo(0),
-        fence: incarnation.first_fence(),
-    };
-    take(world, &lead, incarnation);
-    lead
-}
-
-/// Takes the run, and its step.
-fn take(world: &World, lead: &Lead, incarnation: Incarnation) {
-    let run = lead.run;
-    let claim = ChunkClaim {
-        run,
-        asset: lead.asset,
-        chunk: lead.chunk,
-        fence: lead.fence,
-        steps: PartitionSet::single(0),
-        crashes: 0,
-        at: now(),
-    };
-    commit(
-        world,
-        &[Record::RunTaken { run, incarnation }, Record::ChunkClaimed(claim)],
-    );
-}
-
-fn commit(world: &World, records: &[Record]) {
+pub(super) fn commit(world: &World, records: &[Record]) {
     let store = world.store();
     for (record, verdict) in records.iter().zip(world.ask(store.commit(records))) {
         must(verdict, &format!("the store refuses {record:?}"));
@@ -79,11 +29,18 @@ fn commit(world: &World, records: &[Record]) {
 impl Driver<'_> {
     /// Opens the fan-out for the first time.
     pub(super) fn open(&mut self) {
-        // What happens to a process that has nothing on disk is the affair of the step.
-        self.pardoned += 1;
+        if self.dies_opening() {
+            return;
+        }
+        // What runs ahead of the disk kills on the account of the step, once.
+        self.pardoned += u32::from(!self.awaits_claims);
+        let awaits_claims = self.awaits_claims && !self.doctor.has(FanOutBug::RunsAheadAgain);
         let options = self.case.options.clone();
         let coordinator = self.doctor.coordinator(options.failure);
         self.machine = FanOutMachine::new(self.fan_out, self.lead, options.clone(), coordinator);
+        if awaits_claims {
+            self.machine.await_claims();
+        }
         self.live = Model::new(options.clone());
         self.durable = self.live.clone();
         self.cursor = None;
@@ -131,18 +88,52 @@ impl Driver<'_> {
         self.sessions.clear();
         self.flushed = self.queued;
         self.world.reopen();
-        let store = self.world.store();
-        for claim in self.world.ask(store.item_claims(self.fan_out)) {
+        let mut is_of_items = false;
+        for claim in self.world.ask(self.world.store().item_claims(self.fan_out)) {
             let in_flight = claim.items.iter().filter(|_| claim.is_held);
             for item in in_flight.filter(|item| !self.durable.ended.contains_key(item)) {
+                is_of_items = true;
                 *self.deaths.entry(item).or_default() += 1;
             }
         }
-        self.incarnation = self.incarnation.next();
-        self.lead.fence = self.incarnation.first_fence();
-        take(self.world, &self.lead, self.incarnation);
-        self.take_up();
-        self.check();
+        self.lead_deaths += u32::from(!is_of_items);
+        let deaths = self.lead_deaths;
+        match self.step.take_up(self.world, self.doctor, self.now) {
+            Some(Led { lead, awaits_claims }) => {
+                hold!(P11, deaths < 3, "the step has died {deaths} times and goes on");
+                (self.lead, self.awaits_claims) = (lead, awaits_claims);
+                self.take_up();
+            }
+            None => {
+                hold!(P11, deaths >= 3, "the step is quarantined after {deaths} deaths");
+                self.say(|| "the step is quarantined".to_owned());
+                self.is_quarantined = true;
+                self.live = self.durable.clone();
+            }
+        }
+        if !self.is_quarantined {
+            self.check();
+        }
+    }
+
+    /// Opens the source of the items; true when that killed the process.
+    fn dies_opening(&mut self) -> bool {
+        self.openings += 1;
+        let kills = self.case.opening_kills(self.epoch, self.openings);
+        if kills {
+            self.say(|| "the source is opened, and kills".to_owned());
+            self.lead_dies();
+        }
+        kills
+    }
+
+    /// The step kills its process. It may not do so for ever.
+    pub(super) fn lead_dies(&mut self) {
+        self.lead_kills += 1;
+        let kills = self.lead_kills;
+        hold!(P11, kills <= 3, "the step kills for the {kills}th time");
+        let share = self.draw.below(101);
+        self.crash(share);
     }
 
     /// Another run tries again what did not succeed.
@@ -153,8 +144,11 @@ impl Driver<'_> {
         self.kills.clear();
         self.deaths.clear();
         self.pardoned = 0;
-        self.incarnation = Incarnation::NONE.next();
-        self.lead = create(self.world, self.epoch.into(), self.case.seed, self.incarnation);
+        (self.lead_deaths, self.lead_kills, self.openings) = (0, 0, 0);
+        self.is_quarantined = false;
+        let (step, led) = LeadingStep::create(self.world, self.epoch.into(), self.case.seed);
+        self.step = step;
+        (self.lead, self.awaits_claims) = (led.lead, led.awaits_claims);
         self.take_up();
         self.check();
     }
@@ -163,11 +157,13 @@ impl Driver<'_> {
     fn take_up(&mut self) {
         self.overs = 0;
         self.live = self.durable.clone();
-        let store = self.world.store();
-        let Some(row) = self.world.ask(store.fan_outs(FanOutFilter::One(self.fan_out))).pop() else {
+        let filter = FanOutFilter::One(self.fan_out);
+        // Nobody holds the store when the process dies.
+        let row = self.world.ask(self.world.store().fan_outs(filter)).pop();
+        let Some(row) = row else {
             return self.open();
         };
-        let recorded = self.read_back(&*store, row);
+        let recorded = self.read_back(row);
         self.cursor.clone_from(&recorded.row.cursor);
         self.batch_starts = recorded
             .pages
@@ -204,11 +200,21 @@ impl Driver<'_> {
                 self.machine.remember(&format!("key {key}"));
             }
         }
+        // The engine opens the source behind what follows from the death; a bug may do so before.
+        let opens_first = self.doctor.has(FanOutBug::SourceOpenedFirst);
+        let opens = self.machine.state() == BarrierState::Filling;
+        if opens_first && opens && self.dies_opening() {
+            return;
+        }
         self.perform(effects);
+        if !opens_first && opens {
+            self.flush(self.queue.len());
+            self.dies_opening();
+        }
     }
 
-    fn read_back(&self, store: &dyn Store, row: FanOutRow) -> RecordedFanOut {
-        let fan_out = self.fan_out;
+    fn read_back(&self, row: FanOutRow) -> RecordedFanOut {
+        let (store, fan_out) = (self.world.store(), self.fan_out);
         let claims = self.world.ask(store.item_claims(fan_out));
         let suspicious = RecordedFanOut::suspicious(&claims);
         let key = |item: u64| (item, format!("key {}", self.durable.keys[item as usize]));

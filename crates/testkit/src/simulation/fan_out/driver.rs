@@ -8,7 +8,7 @@ use flowstone_core::fan_out::{
 use flowstone_core::partition::PartitionSet;
 use flowstone_core::reader::Cursor;
 use flowstone_core::store::{Lead, Record};
-use flowstone_core::{Error, ErrorKind, FanOutId, Incarnation};
+use flowstone_core::{Error, ErrorKind, FanOutId};
 use jiff::{SignedDuration, Timestamp};
 use uuid::Uuid;
 
@@ -16,6 +16,7 @@ use super::case::{Case, Fault, key_of};
 use super::model::{End, Model, Rate};
 use super::planted::{Doctor, FanOutBug, entry};
 use super::session::{Late, Session, Work};
+use super::step::{LeadingStep, Led};
 use crate::Draw;
 use crate::simulation::broken::{broken, hold, must};
 use crate::simulation::world::World;
@@ -46,7 +47,9 @@ pub(super) struct Driver<'a> {
     pub(super) now: Timestamp,
     pub(super) fan_out: FanOutId,
     pub(super) lead: Lead,
-    pub(super) incarnation: Incarnation,
+    /// The step of that run, and whether a process may have died of it before.
+    pub(super) step: LeadingStep,
+    pub(super) awaits_claims: bool,
     pub(super) machine: FanOutMachine,
     /// What the process knows, and what is on disk.
     pub(super) live: Model,
@@ -68,6 +71,12 @@ pub(super) struct Driver<'a> {
     pub(super) deaths: BTreeMap<u64, u32>,
     /// Deaths that nobody need remember.
     pub(super) pardoned: u32,
+    /// Deaths on the account of the step, those that it brought about, and how often it opened the source, in this epoch.
+    pub(super) lead_deaths: u32,
+    pub(super) lead_kills: u32,
+    pub(super) openings: u32,
+    /// The step has died too often: nothing happens before the next epoch.
+    pub(super) is_quarantined: bool,
     pub(super) late: Vec<Late>,
     pub(super) ghosts: Vec<Record>,
     pub(super) rate: Rate,
@@ -82,8 +91,7 @@ pub(super) struct Driver<'a> {
 impl<'a> Driver<'a> {
     pub(super) fn new(case: &'a Case, world: &'a World, doctor: &'a Doctor, trace: &'a mut Option<String>) -> Self {
         let fan_out = FanOutId(Uuid::from_u64_pair(7, case.seed));
-        let incarnation = Incarnation::NONE.next();
-        let lead = super::disk::create(world, 1, case.seed, incarnation);
+        let (step, Led { lead, awaits_claims }) = LeadingStep::create(world, 1, case.seed);
         let coordinator = doctor.coordinator(case.options.failure);
         let model = Model::new(case.options.clone());
         Self {
@@ -94,7 +102,8 @@ impl<'a> Driver<'a> {
             now: now(),
             fan_out,
             lead,
-            incarnation,
+            step,
+            awaits_claims,
             machine: FanOutMachine::new(fan_out, lead, case.options.clone(), coordinator),
             live: model.clone(),
             durable: model,
@@ -110,6 +119,10 @@ impl<'a> Driver<'a> {
             kills: BTreeMap::new(),
             deaths: BTreeMap::new(),
             pardoned: 0,
+            lead_deaths: 0,
+            lead_kills: 0,
+            openings: 0,
+            is_quarantined: false,
             late: Vec::new(),
             ghosts: Vec::new(),
             rate: Rate::default(),
@@ -124,12 +137,10 @@ impl<'a> Driver<'a> {
     pub(super) fn play(mut self) -> Tally {
         self.open();
         loop {
-            self.drive();
-            self.check_rest();
-            if self.draw.chance(300) {
+            self.lead();
+            if self.draw.chance(300) && !self.is_quarantined {
                 self.crash(100);
-                self.drive();
-                self.check_rest();
+                self.lead();
             }
             if self.epoch == EPOCHS {
                 break;
@@ -144,6 +155,17 @@ impl<'a> Driver<'a> {
         }
     }
 
+    /// Drives it to its end, and gathers it.
+    fn lead(&mut self) {
+        self.drive();
+        while !self.is_quarantined && self.case.gathering_kills(self.epoch) && self.machine.state().is_open() {
+            self.say(|| "it is gathered, and that kills".to_owned());
+            self.lead_dies();
+            self.drive();
+        }
+        self.check_rest();
+    }
+
     /// Adds a line to the trace.
     pub(super) fn say(&mut self, line: impl FnOnce() -> String) {
         if let Some(trace) = &mut *self.trace {
@@ -155,10 +177,13 @@ impl<'a> Driver<'a> {
     /// Lets things happen until it is over and on disk.
     fn drive(&mut self) {
         let last = self.events + EVENTS_MAX;
-        while !(self.machine.is_over() && self.queue.is_empty()) {
+        while !(self.is_quarantined || self.machine.is_over() && self.queue.is_empty()) {
             self.events += 1;
             self.now = self.after(SignedDuration::from_millis(self.events as i64 % 3));
             self.strike();
+            if self.is_quarantined {
+                return;
+            }
             self.check();
             let mut actions = self.actions();
             if actions.is_empty() {
@@ -171,7 +196,9 @@ impl<'a> Driver<'a> {
             hold!(Rest, self.events < last, "it never ends: {:?}", self.machine.counts());
             let chosen = self.draw.below(actions.len());
             self.act(actions.swap_remove(chosen));
-            self.check();
+            if !self.is_quarantined {
+                self.check();
+            }
         }
     }
 
@@ -309,6 +336,9 @@ impl<'a> Driver<'a> {
     fn strike(&mut self) {
         while let Some((_, fault)) = self.case.faults.get(self.struck).filter(|(at, _)| *at <= self.events) {
             self.struck += 1;
+            if self.is_quarantined {
+                continue;
+            }
             let one = self
                 .sessions
                 .keys()

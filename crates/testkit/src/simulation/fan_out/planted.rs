@@ -6,6 +6,7 @@ use flowstone_core::ErrorRecord;
 use flowstone_core::coordinator::{Coordinator, Verdict};
 use flowstone_core::fan_out::{Barrier, BarrierState, FailurePolicy, FanOutEvent, ItemEnd, RecordedFanOut, Tolerance};
 use flowstone_core::partition::PartitionSet;
+use flowstone_core::run::Recorded;
 use flowstone_core::store::{FanOutProgress, Record};
 
 /// A bug of fan-outs that is known from this field.
@@ -43,11 +44,19 @@ pub enum FanOutBug {
     LateReportTaken,
     /// A redrive tries every item.
     RedriveRerunsAll,
+    /// After a crash, nobody remembers how often the step has killed its process.
+    DeathsOfStepForgotten,
+    /// The step answers for what its items did.
+    StepBlamedForItems,
+    /// After a crash, the source is opened before it is on disk that no item is at work any more.
+    SourceOpenedFirst,
+    /// After a death before anything of the fan-out was on disk, items start ahead of the disk again.
+    RunsAheadAgain,
 }
 
 impl FanOutBug {
     /// All of them.
-    pub const ALL: [Self; 16] = [
+    pub const ALL: [Self; 20] = [
         Self::EmptyPageTakenForEnd,
         Self::CursorCommittedBeforeItems,
         Self::KeysForgottenInCrash,
@@ -64,6 +73,10 @@ impl FanOutBug {
         Self::OneCallTooMany,
         Self::LateReportTaken,
         Self::RedriveRerunsAll,
+        Self::DeathsOfStepForgotten,
+        Self::StepBlamedForItems,
+        Self::SourceOpenedFirst,
+        Self::RunsAheadAgain,
     ];
 }
 
@@ -123,6 +136,18 @@ impl Doctor {
             ..FanOutProgress::empty(progress.lead, progress.fan_out, progress.at)
         };
         vec![cursor, progress]
+    }
+
+    /// What another process finds of the step that leads.
+    pub(super) fn led(&self, mut recorded: Recorded) -> Recorded {
+        match self.planted {
+            Some(FanOutBug::DeathsOfStepForgotten) => {
+                recorded.chunks.iter_mut().for_each(|row| row.claim.crashes = 0);
+            }
+            Some(FanOutBug::StepBlamedForItems) => recorded.spared.clear(),
+            _ => {}
+        }
+        recorded
     }
 
     /// What another process finds in the store.

@@ -21,6 +21,8 @@ pub(super) struct Held {
     pub(super) left: PartitionSet,
     /// So many entries must be on disk before its items start.
     after: u64,
+    /// So many entries are on disk once the claim is.
+    queued: u64,
     at: Timestamp,
     /// How often the rate limit had changed then.
     era: u32,
@@ -159,7 +161,8 @@ impl Driver<'_> {
             }
         }
         let (number, now, era) = (chunk.chunk, self.now, self.rate.era);
-        let after = if chunk.after_commit { self.queued } else { 0 };
+        let queued = self.queued;
+        let after = if chunk.after_commit { queued } else { 0 };
         let session = self.session(id);
         session
             .queue
@@ -168,6 +171,7 @@ impl Driver<'_> {
             left: chunk.items.clone(),
             chunk,
             after,
+            queued,
             at: now,
             era,
         });
@@ -177,8 +181,13 @@ impl Driver<'_> {
         let session = self.session(id);
         let (chunk, items) = session.queue.pop_front().expect("there is a call");
         let held = session.held(chunk);
-        let (given_at, era) = (held.at, held.era);
+        let (given_at, era, queued) = (held.at, held.era, held.queued);
         let attempts: Vec<(u64, u32)> = items.iter().map(|item| (*item, held.chunk.attempt(*item))).collect();
+        hold!(
+            P11,
+            !self.awaits_claims || queued <= self.flushed,
+            "a process may have died of the step, and items of claim {chunk} start ahead of the disk"
+        );
         self.rate.start(self.live.options.rate_limit, era, given_at);
         let running: usize = self.sessions.values().map(|session| session.running.len()).sum();
         let at_most = self.live.options.max_concurrent.get() as usize;
