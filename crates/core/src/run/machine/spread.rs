@@ -55,6 +55,13 @@ impl News {
     }
 }
 
+/// Steps of one lane, however they ended.
+fn all_of(ended: &Ended) -> PartitionSet {
+    let mut all = PartitionSet::new();
+    ended.iter().for_each(|steps| all.union_with(steps));
+    all
+}
+
 impl RunMachine {
     /// Tells readers, and theirs, what became of their upstream.
     pub(in crate::run) fn spread(&mut self, mut news: News) -> Result<()> {
@@ -74,7 +81,7 @@ impl RunMachine {
                     self.mark(self.lanes[number].readers[index], steps, end, &mut news)?;
                 }
             }
-            let all = ended.iter().fold(PartitionSet::new(), |all, steps| all.union(steps));
+            let all = all_of(&ended);
             for index in own..readers {
                 self.release(number, self.lanes[number].readers[index], &all, &mut news)?;
             }
@@ -109,7 +116,7 @@ impl RunMachine {
                     self.mark(self.lanes[number].readers[index], &untold[end as usize], end, news)?;
                 }
             }
-            let all = untold.iter().fold(PartitionSet::new(), |all, steps| all.union(steps));
+            let all = all_of(&untold);
             for index in 0..own {
                 self.release(number, self.lanes[number].readers[index], &all, news)?;
             }
@@ -172,6 +179,11 @@ impl RunMachine {
             return Ok(());
         }
         let lane = &mut self.lanes[number];
+        if lane.withheld.is_empty() && steps.is_subset(&lane.certain) {
+            // Mostly so: each of them had a reason of its own to be planned.
+            self.ready.insert(number);
+            return lane.steps.shift(StepState::Blocked, StepState::Ready, steps);
+        }
         let withheld = steps.intersect(&lane.withheld);
         let wanted = steps.difference(&withheld);
         let ready = wanted.intersect(&lane.certain);
