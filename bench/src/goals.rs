@@ -47,6 +47,9 @@ const GOALS: &[(&str, Bound, Option<Bound>)] = &[
     ("scatter_resume_s", Below(0.2), Some(Below(0.02))),
     ("scatter_rerun_items", Below(1.000_001), None),
     ("scatter_kills_exact", Above(19.5), None),
+    ("results_jsonl_1m_s", Below(20.0), Some(Below(4.0))),
+    ("results_parquet_1m_s", Below(20.0), Some(Below(4.0))),
+    ("results_1m_rss_mb", Below(200.0), Some(Below(64.0))),
     ("key_lookup_us", Below(10.0), None),
     ("dynamic_1m_load_ms", Below(1000.0), None),
     // Linear time has no number; these keep a graph of 100,000 assets below a second.
