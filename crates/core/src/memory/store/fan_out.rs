@@ -4,7 +4,8 @@ use std::collections::{BTreeMap, HashMap, HashSet};
 
 use bytes::Bytes;
 
-use super::{Kept, fenced};
+use super::Kept;
+use super::records::fenced;
 use crate::store::{
     ChunkState, EventKind, FanOutFilter, FanOutOpened, FanOutProgress, FanOutReopened, FanOutRow, FanOutStanding,
     ItemClaim, ItemEnds, ItemFailure, Lead, PageRow, Segment,
