@@ -4,6 +4,8 @@
 //! what is special. The lock is held for decisions, never while something is awaited, and records are queued under it,
 //! so that the order of decisions is the order of commits.
 
+mod asked;
+mod claims;
 mod fan_outs;
 
 use std::collections::BTreeSet;
@@ -26,12 +28,13 @@ use tokio::sync::{oneshot, watch};
 use tokio_util::sync::CancellationToken;
 use tracing::debug;
 
+use self::claims::slots_of;
 use crate::engine::Shared;
 use crate::fan_out::{LiveFanOut, Session};
 use crate::handle::RunProgress;
 use crate::lanes::LaneScope;
 use crate::ledger::{Entry, Permit, Receipt};
-use crate::pools::{Lease, Table};
+use crate::pools::Lease;
 use crate::run_actor::RunMessage;
 use crate::watch::StepWatch;
 
@@ -362,92 +365,6 @@ impl LiveRun {
         self.actor.get().cloned()
     }
 
-    /// Claims a chunk of an asset whose slots can be had, and takes them.
-    fn claim(&self, core: &mut Core, decision: &mut Decision, hand: &Arc<Hand>, moment: Moment) -> Option<Claimed> {
-        if self.slots.is_empty() {
-            core.machine.close(self.led_enough(core));
-            return self.claim_any(core, decision, hand, moment);
-        }
-        let mut table = self.shared.pools.lock();
-        let waited_for = self.close_lanes(core, &mut table);
-        let claimed = self.claim_any(core, decision, hand, moment);
-        let lane = claimed.as_ref().map(|claimed| claimed.work.id.lane);
-        // Who could have had its slots and took something else lets the others pass.
-        table.pass(|(run, other)| run == self.run && Some(other) != lane && !waited_for.contains(&other));
-        if let Some(work) = claimed.as_ref().map(|claimed| &claimed.work) {
-            let slots = &self.slots[work.id.lane];
-            if !slots.is_none() {
-                let is_taken = table.pools.take((self.run, work.id.lane), slots);
-                debug_assert!(is_taken, "a lane is open and its slots cannot be had");
-                let lease = is_taken.then(|| self.shared.pools.lease(slots.clone()));
-                if let Some(lease) = lease {
-                    core.leases.insert(work.id, lease);
-                }
-            }
-        }
-        claimed
-    }
-
-    /// Closes the lanes whose slots cannot be had, and waits for them.
-    fn close_lanes(&self, core: &mut Core, table: &mut Table) -> BTreeSet<usize> {
-        let wanted = self.slots.iter().enumerate();
-        let wanted: Vec<_> = wanted
-            .filter(|(lane, slots)| !slots.is_none() && core.machine.has_ready(*lane))
-            .collect();
-        let closed = table.pools.refused(self.run, &wanted);
-        let mut shut = self.led_enough(core);
-        shut.extend(&closed);
-        core.machine.close(shut);
-        closed
-    }
-
-    /// Looks anew which lanes are closed.
-    fn reopen(&self, core: &mut Core) {
-        if self.slots.is_empty() {
-            core.machine.close(self.led_enough(core));
-        } else {
-            self.close_lanes(core, &mut self.shared.pools.lock());
-        }
-    }
-
-    fn claim_any(&self, core: &mut Core, decision: &mut Decision, hand: &Arc<Hand>, moment: Moment) -> Option<Claimed> {
-        let event = RunEvent::SlotFree {
-            workers: self.in_flight_max,
-        };
-        let mut claimed = None;
-        self.decide(core, event, moment.now, decision)?;
-        let mut effects = std::mem::take(&mut decision.effects);
-        for effect in effects.drain(..) {
-            match effect {
-                RunEffect::Start(work) => {
-                    let is_led = self.fanning.contains(&work.id.lane);
-                    let running = Running {
-                        fence: work.fence,
-                        hand: if is_led {
-                            Arc::new(Hand::leading())
-                        } else {
-                            Arc::clone(hand)
-                        },
-                    };
-                    if let Some(deadline) = self.lanes[work.id.lane].deadline {
-                        self.tell(core, RunMessage::LookAtDeadlinesAfter(deadline));
-                    }
-                    core.running.insert(work.id, running.clone());
-                    claimed = Some(Claimed {
-                        work,
-                        running,
-                        at: moment.at,
-                        committed: None,
-                        has_woken: false,
-                    });
-                }
-                other => self.perform_one(core, &other),
-            }
-        }
-        decision.effects = effects;
-        claimed
-    }
-
     fn apply(&self, core: &mut Core, event: RunEvent, permit: Permit<'_>) {
         let mut decision = Decision::default();
         if self
@@ -531,138 +448,9 @@ impl LiveRun {
         }
     }
 
-    /// How many workers would be of use besides those that work, at most as many as there are.
-    pub(crate) fn wants(&self) -> usize {
-        let mut core = self.core();
-        core.has_nudged = false;
-        let room = self.in_flight_max.saturating_sub(core.busy());
-        if core.stage != Stage::Going || room == 0 || core.machine.state() != RunState::Running {
-            self.want_no_slots();
-            return 0;
-        }
-        self.reopen(&mut core);
-        if !self.slots.is_empty() {
-            let mut table = self.shared.pools.lock();
-            table.pass(|(run, lane)| run == self.run && !core.machine.has_ready(lane));
-        }
-        let for_items = self.wanted_for_items(&core, room);
-        (for_items + core.machine.wants(self.in_flight_max)).min(room)
-    }
-
-    /// Lets others have the slots that this run waits for.
-    pub(crate) fn want_no_slots(&self) {
-        if !self.slots.is_empty() {
-            self.shared.pools.forget(self.run);
-        }
-    }
-
     /// True while steps that have not started are to be given back.
     pub(crate) fn holds_back(&self) -> bool {
         self.holds_back.load(Ordering::Relaxed)
-    }
-
-    /// Pauses the run, or resumes it; the receiver hears when that is on disk. Steps in flight end by themselves.
-    pub(crate) async fn turn_to(&self, next: RunState, answer: oneshot::Sender<Result<()>>) {
-        let Ok(permit) = self.shared.ledger.permit().await else {
-            drop(answer.send(Err(self.shared.ledger.closed())));
-            return;
-        };
-        let mut core = self.core();
-        let state = core.machine.state();
-        if state.is_terminal() || state == RunState::Cancelling {
-            let ending = Error::new(ErrorKind::Conflict, format!("it is {state}")).code("run_ending");
-            drop(answer.send(Err(ending)));
-            return;
-        }
-        let event = match next {
-            RunState::Paused => RunEvent::PauseAsked,
-            _ => RunEvent::ResumeAsked,
-        };
-        let mut decision = Decision::default();
-        self.decide(&mut core, event, self.shared.clock.now(), &mut decision);
-        self.perform_but_commit(&mut core, &mut decision);
-        let records = decision.records;
-        let state = core.machine.state();
-        self.holds_back.store(state == RunState::Paused, Ordering::Relaxed);
-        core.fan_outs.iter().for_each(|fan_out| fan_out.look());
-        permit.send(Entry {
-            records,
-            run: self.actor.get().cloned(),
-            receipt: Receipt::Once(answer),
-        });
-        let counts = core.machine.counts();
-        self.show(RunProgress { state, counts });
-    }
-
-    /// Asks for the end of the run; the receiver hears when that is on disk.
-    pub(crate) async fn cancel(&self, answer: oneshot::Sender<Result<()>>) {
-        let Ok(permit) = self.shared.ledger.permit().await else {
-            drop(answer.send(Err(self.shared.ledger.closed())));
-            return;
-        };
-        // The entry that says so comes first; whatever ends the run comes after it.
-        let mut core = self.core();
-        let mut decision = Decision::default();
-        self.decide(&mut core, RunEvent::CancelAsked, self.shared.clock.now(), &mut decision);
-        self.perform_but_commit(&mut core, &mut decision);
-        let records = decision.records;
-        let receipt = if core.machine.is_over() && !records.is_empty() {
-            Receipt::EndAndOnce(core.machine.state(), answer)
-        } else {
-            Receipt::Once(answer)
-        };
-        permit.send(Entry {
-            records,
-            run: self.actor.get().cloned(),
-            receipt,
-        });
-        self.publish(&mut core, Instant::now());
-    }
-
-    /// Starts nothing more.
-    pub(crate) fn drain(&self) {
-        let mut core = self.core();
-        core.stage = Stage::Draining;
-        // Fan-outs may take long; they go on where they are when the run is taken up again.
-        let led = core.running.values().filter(|running| running.hand.is_led);
-        led.for_each(|running| running.hand.cancel.cancel());
-    }
-
-    /// Asks what runs to end, and hears nothing of it any more.
-    pub(crate) fn abandon(&self) {
-        if !self.slots.is_empty() {
-            self.shared.pools.leave(self.run);
-        }
-        let mut core = self.core();
-        core.leases.clear();
-        core.stage = Stage::Abandoned;
-        core.stop_all();
-    }
-
-    /// True when the run was drained, nothing of it runs, and it stays open.
-    pub(crate) fn is_drained(&self) -> bool {
-        let core = self.core();
-        core.stage == Stage::Draining && core.running.is_empty() && core.at_items == 0 && !core.machine.is_over()
-    }
-
-    /// What the workers have.
-    pub(crate) fn running(&self) -> Vec<(ChunkId, Running)> {
-        self.core()
-            .running
-            .iter()
-            .map(|(chunk, running)| (chunk, running.clone()))
-            .collect()
-    }
-
-    /// Takes a chunk from its worker, who is given up.
-    pub(crate) fn give_up(&self, chunk: ChunkId) -> bool {
-        let mut core = self.core();
-        core.leases.remove(chunk);
-        let removed = core.running.remove(chunk);
-        removed.is_some_and(|running| {
-            running.hand.cancel.cancel();
-            !running.hand.given_up.swap(true, Ordering::AcqRel) && !running.hand.is_led
-        })
     }
 
     /// Publishes how the run ended.
@@ -691,15 +479,4 @@ impl LiveRun {
             sender.send_replace(progress);
         }
     }
-}
-
-/// What a step of each lane takes; empty when none takes anything.
-fn slots_of(lanes: &[Arc<LaneScope>], shared: &Shared) -> Vec<Slots> {
-    let graph = shared.pipeline.graph();
-    let uses = |lane: &Arc<LaneScope>| graph.node(lane.scope.node).slot_uses();
-    if lanes.iter().all(|lane| uses(lane).is_empty()) {
-        return Vec::new();
-    }
-    let table = shared.pools.lock();
-    lanes.iter().map(|lane| table.pools.slots(&uses(lane))).collect()
 }
