@@ -67,7 +67,7 @@ pub struct Stored {
     pub data_version: DataVersion,
     /// The size as stored, in bytes.
     pub bytes: u64,
-    /// The number of rows, where the format has rows.
+    /// The number of rows, where the format has rows or they came in parts.
     pub rows: Option<u64>,
     /// What whoever made the value says about it; nothing that an IO manager knows.
     pub manifest: Option<Manifest>,

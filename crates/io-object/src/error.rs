@@ -5,6 +5,7 @@ use std::fmt::Display;
 use std::io;
 
 use flowstone_core::{Error, ErrorKind};
+use tokio::task::JoinError;
 
 const MATERIALIZE_AGAIN: &str = "materialize the asset again; if it keeps happening, check the medium";
 
@@ -32,6 +33,16 @@ pub(crate) fn sort_io(error: io::Error, subject: impl Display) -> Error {
 /// The blocking work was dropped because the runtime is going down.
 pub(crate) fn stopped() -> Error {
     Error::new(ErrorKind::Cancelled, "the runtime is shutting down")
+}
+
+/// Why a value was not coded beside the executor: its own code panicked, or the runtime is going down.
+pub(crate) fn not_coded(error: JoinError) -> Error {
+    let Ok(panic) = error.try_into_panic() else {
+        return stopped();
+    };
+    let said = panic.downcast_ref::<&str>().copied();
+    let said = said.or_else(|| panic.downcast_ref::<String>().map(String::as_str));
+    Error::new(ErrorKind::Panicked, said.unwrap_or("it panicked").to_owned()).during("code a value")
 }
 
 /// Fewer or more bytes are there than were stored.

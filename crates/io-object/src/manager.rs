@@ -13,7 +13,7 @@ use flowstone_core::codec::{self, Codec};
 use flowstone_core::io::{Address, IoManager, Listing, Rows, Slot, Stored};
 use flowstone_core::{AssetId, DataVersion, Error, ErrorKind, Result, TypeInfo, Value};
 
-use crate::error::{stopped, wrong_checksum, wrong_len};
+use crate::error::{not_coded, wrong_checksum, wrong_len};
 use crate::object::check;
 use crate::{ObjectArea, ObjectPath, sequence};
 
@@ -52,7 +52,7 @@ impl ObjectManager {
             let (codec, value) = (Arc::clone(&self.codec), value.clone());
             return tokio::task::spawn_blocking(move || codec.encode(&value))
                 .await
-                .map_err(|_| stopped())?;
+                .map_err(not_coded)?;
         }
         let bytes = self.codec.encode(value)?;
         if bytes.len() > CODED_IN_PLACE_LEN_MAX {
@@ -126,7 +126,7 @@ impl IoManager for ObjectManager {
         }
         let (codec, stored) = (Arc::clone(&self.codec), stored.clone());
         let decoded = tokio::task::spawn_blocking(move || found.decode(&*codec, &stored, ty));
-        decoded.await.map_err(|_| stopped())?
+        decoded.await.map_err(not_coded)?
     }
 
     async fn delete(&self, address: &Address) -> Result<()> {

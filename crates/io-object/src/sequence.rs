@@ -6,7 +6,7 @@ use flowstone_core::codec::{Codec, HEADER_LEN, SequenceEncoder};
 use flowstone_core::io::{Address, Rows, Slot, Stored};
 use flowstone_core::{DataVersion, Result, Value};
 
-use crate::error::stopped;
+use crate::error::not_coded;
 use crate::manager::extension_of;
 use crate::{ObjectArea, StagedObject};
 
@@ -34,7 +34,7 @@ pub(crate) async fn store(
         let encode = move || coding.part(&part).map(|bytes| (coding, bytes));
         let encoded = tokio::task::spawn_blocking(encode);
         let bytes;
-        (coding, bytes) = encoded.await.map_err(|_| stopped())??;
+        (coding, bytes) = encoded.await.map_err(not_coded)??;
         writing.write(bytes).await?;
     }
     let rest = coding.encoder.finish();

@@ -5,6 +5,7 @@
 
 use std::collections::VecDeque;
 
+use arrow::array::Array as _;
 use arrow::compute::concat_batches;
 use arrow::datatypes::SchemaRef;
 use arrow::record_batch::RecordBatch;
@@ -70,6 +71,18 @@ impl Blocks {
             _ => concat_batches(&self.schema, &pieces).map(Some).map_err(unwritable),
         }
     }
+}
+
+/// The bytes that a block takes, whatever it is a view of.
+pub(crate) fn len_of(block: &RecordBatch) -> usize {
+    let columns = block.columns().iter();
+    columns
+        .map(|column| {
+            let measured = column.to_data().get_slice_memory_size();
+            // What cannot be measured is what it holds on to.
+            measured.unwrap_or_else(|_| column.get_array_memory_size())
+        })
+        .sum()
 }
 
 /// All of `batches`, cut into blocks.

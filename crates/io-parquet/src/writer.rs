@@ -19,7 +19,7 @@ use parquet::file::writer::SerializedFileWriter;
 use tokio::task::{JoinHandle, spawn_blocking};
 
 use crate::Parquet;
-use crate::blocks::Blocks;
+use crate::blocks::{BLOCK_ROWS, Blocks, len_of};
 use crate::content::{Content, hash_block};
 use crate::error::{stopped, unwritable};
 use crate::schema::describe;
@@ -27,6 +27,8 @@ use crate::seal::{Seal, footer_entry, to_address};
 
 /// Row groups that are being encoded at a time.
 const IN_FLIGHT: usize = 2;
+/// Blocks that take more bytes than this become a row group, however few they are.
+const GROUP_LEN: usize = 32 << 20;
 const EXTENSION: &str = "parquet";
 const DURING: &str = "write a table";
 
@@ -38,6 +40,10 @@ pub struct TableWriter {
     groups_begun: usize,
     rows_per_group: usize,
     blocks: Blocks,
+    /// The blocks of the row group that fills.
+    group: Vec<RecordBatch>,
+    group_rows: usize,
+    group_len: usize,
     encoding: VecDeque<JoinHandle<Result<Group>>>,
     content: Content,
     rows: u64,
@@ -82,6 +88,9 @@ impl TableWriter {
             groups_begun: 0,
             rows_per_group: options.rows_per_group(),
             blocks: Blocks::new(SchemaRef::clone(schema)),
+            group: Vec::new(),
+            group_rows: 0,
+            group_len: 0,
             encoding: VecDeque::new(),
             content,
             rows: 0,
@@ -101,8 +110,8 @@ impl TableWriter {
         }
         self.rows += batch.num_rows() as u64;
         self.blocks.push(batch);
-        while self.blocks.rows() >= self.rows_per_group {
-            self.begin_group(self.rows_per_group).await?;
+        while self.blocks.rows() >= BLOCK_ROWS {
+            self.fill_group().await?;
         }
         Ok(())
     }
@@ -112,8 +121,9 @@ impl TableWriter {
     /// # Errors
     /// As [`write`](Self::write).
     pub async fn finish(mut self) -> Result<Stored> {
-        if self.blocks.rows() > 0 {
-            self.begin_group(self.blocks.rows()).await?;
+        self.fill_group().await?;
+        if !self.group.is_empty() {
+            self.begin_group().await?;
         }
         while let Some(group) = self.encoding.pop_front() {
             self.append(group).await?;
@@ -131,7 +141,21 @@ impl TableWriter {
         })
     }
 
-    async fn begin_group(&mut self, rows: usize) -> Result<()> {
+    /// Adds the next block to the row group, and begins to encode that when it is large enough.
+    async fn fill_group(&mut self) -> Result<()> {
+        let Some(block) = self.blocks.cut()? else {
+            return Ok(());
+        };
+        self.group_rows += block.num_rows();
+        self.group_len += len_of(&block);
+        self.group.push(block);
+        if self.group_rows >= self.rows_per_group || self.group_len > GROUP_LEN {
+            self.begin_group().await?;
+        }
+        Ok(())
+    }
+
+    async fn begin_group(&mut self) -> Result<()> {
         if self.encoding.len() >= IN_FLIGHT
             && let Some(first) = self.encoding.pop_front()
         {
@@ -142,11 +166,8 @@ impl TableWriter {
             .create_column_writers(self.groups_begun)
             .map_err(unwritable)?;
         self.groups_begun += 1;
-        let mut blocks = Vec::new();
-        let left = self.blocks.rows() - rows;
-        while self.blocks.rows() > left {
-            blocks.extend(self.blocks.cut()?);
-        }
+        let blocks = std::mem::take(&mut self.group);
+        (self.group_rows, self.group_len) = (0, 0);
         self.encoding
             .push_back(spawn_blocking(move || encode(columns, &blocks)));
         Ok(())

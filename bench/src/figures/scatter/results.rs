@@ -7,11 +7,14 @@
 use std::path::Path;
 
 use flowstone::prelude::Parquet;
+use flowstone_core::partition::PartitionSet;
 use flowstone_core::pipeline::Pipeline;
+use flowstone_core::store::Store as _;
 use flowstone_core::{Error, ErrorKind, Result};
 use flowstone_io_object::ObjectFormats;
 use flowstone_readers::Jsonl;
 use flowstone_scatter::{Item, Scatter};
+use flowstone_store::SqliteStore;
 use serde::{Deserialize, Serialize};
 
 use super::{CHILD_ARGUMENT, ITEMS, Line, write_lines};
@@ -97,6 +100,18 @@ fn memory(setup: &Setup) -> Result<Measured> {
     })
 }
 
+async fn rows_stored(state: &Path) -> Result<Option<u64>> {
+    let store = SqliteStore::open(state).await?;
+    let mut rows = None;
+    for asset in store.assets().await? {
+        for head in store.heads(asset.id, &PartitionSet::single(0)).await? {
+            rows = head.stored.rows;
+        }
+    }
+    store.close().await?;
+    Ok(rows)
+}
+
 /// The child.
 pub(super) async fn run(io: &str, lines: &Path, state: &Path) -> Result<Vec<f64>> {
     let scatter = Scatter::read(Jsonl::file(lines)).each((), row);
@@ -107,10 +122,11 @@ pub(super) async fn run(io: &str, lines: &Path, state: &Path) -> Result<Vec<f64>
         .assets([asset])
         .build()?;
     let round = engine::durable(&pipeline, &engine::all_assets(&pipeline), 1, state).await?;
-    let rss_mb = machine::memory_most_mb().unwrap_or_default();
+    let rss_mb = machine::memory_most_mb().unwrap_or(f64::NAN);
     let bytes = disk::bytes_below(&state.join("data"))?;
-    if bytes == 0 {
-        return Err(Error::new(ErrorKind::Internal, "there is no file with the rows"));
+    let rows = rows_stored(state).await?;
+    if rows != Some(ITEMS) {
+        return Err(Error::new(ErrorKind::Internal, format!("{rows:?} rows were stored")));
     }
     Ok(vec![round.wall.as_secs_f64(), rss_mb, bytes as f64])
 }

@@ -116,6 +116,19 @@ mod tests {
 
     type Rows = Vec<(u32, String)>;
 
+    /// It reads itself from nothing at all.
+    #[derive(Clone, Serialize, serde::Deserialize)]
+    #[serde(default)]
+    struct Options {
+        limit: u8,
+    }
+
+    impl Default for Options {
+        fn default() -> Self {
+            Self { limit: 1 }
+        }
+    }
+
     fn rows() -> Rows {
         vec![(1, "a\nb".to_owned()), (2, "\"".to_owned())]
     }
@@ -140,6 +153,7 @@ mod tests {
             TypeInfo::of::<String>(),
             TypeInfo::of::<(u8, u8)>(),
             TypeInfo::of::<BTreeMap<String, u8>>(),
+            TypeInfo::of::<Options>(),
         ] {
             assert_eq!(
                 JsonLines.accepts(ty).unwrap_err().kind(),

@@ -91,7 +91,6 @@ pub struct FanOutMachine {
     first_error: Option<ErrorRecord>,
     /// Why the whole failed.
     failure: Option<ErrorRecord>,
-    /// True when some process died with it: claims then go to disk before their items start.
     /// A death may be some item's fault: none starts before its claim is on disk.
     awaits_claims: bool,
 }

@@ -13,7 +13,7 @@ pub const MANIFEST_LEN_MAX: usize = 4096;
 /// What whoever made a value says about it, as JSON, so that it is known without loading the value. It is committed with
 /// the materialization and kept as long as that.
 #[derive(Clone, PartialEq, Eq, Serialize, Deserialize)]
-#[serde(transparent)]
+#[serde(try_from = "Box<str>", into = "Box<str>")]
 pub struct Manifest(Box<str>);
 
 impl Manifest {
@@ -60,6 +60,20 @@ impl Manifest {
     /// Its text.
     pub fn as_str(&self) -> &str {
         &self.0
+    }
+}
+
+impl TryFrom<Box<str>> for Manifest {
+    type Error = Error;
+
+    fn try_from(json: Box<str>) -> Result<Self> {
+        Self::of_json(json)
+    }
+}
+
+impl From<Manifest> for Box<str> {
+    fn from(manifest: Manifest) -> Self {
+        manifest.0
     }
 }
 

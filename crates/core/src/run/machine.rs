@@ -86,9 +86,9 @@ pub enum RunEvent {
 /// What was decided. Whoever asks hands it in, so that one who asks often need not allocate each time.
 #[derive(Debug, Clone, Default, PartialEq)]
 pub struct Decision {
-    /// To be queued for commit first, all together.
+    /// To be queued for commit, all together, before anybody hears of the effects.
     pub records: Vec<Record>,
-    /// To be done then, in this order.
+    /// To be done, in this order.
     pub effects: Vec<RunEffect>,
 }
 

@@ -206,7 +206,7 @@ pub struct FanOutRow {
     pub cursor: Option<Cursor>,
     /// The items by state.
     pub counts: BarrierCounts,
-    /// How many of them had ended without success when this epoch began, and are tried again.
+    /// How many of them were left to be tried again when this epoch began.
     pub redriven: u64,
     /// When the next item is on schedule.
     pub on_schedule_at: Option<Timestamp>,
@@ -251,4 +251,6 @@ pub enum FanOutFilter {
     OfRun(RunId),
     /// Those that stand within another, by item.
     Within(FanOutId),
+    /// The outermost ones of an asset's partition, in whatever run, by the time they were opened.
+    OfStep(AssetId, u64),
 }

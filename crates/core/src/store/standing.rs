@@ -126,7 +126,7 @@ impl FanOutStanding {
         } else {
             BarrierState::Filling
         };
-        row.redriven = row.counts.failed + row.counts.quarantined + row.counts.cancelled;
+        row.redriven = record.counts.pending;
         row.counts = record.counts;
         row.error = None;
         row.moved_at = record.at;

@@ -139,6 +139,45 @@ fn a_table_is_streamed_by_row_group() {
 }
 
 #[test]
+fn a_group_of_large_rows_ends_early() {
+    let texts = StringArray::from_iter_values((0..33_000).map(|number| format!("{number:02100}")));
+    let schema = Arc::new(Schema::new(vec![Field::new("text", DataType::Utf8, false)]));
+    let batch = RecordBatch::try_new(Arc::clone(&schema), vec![Arc::new(texts)]).unwrap();
+    let table = Table::from(batch.clone());
+    let cut: Vec<_> = (0..33).map(|part| batch.slice(part * 1000, 1000)).collect();
+    let files = Files::in_memory(&Parquet::default());
+    let area = ObjectArea::in_memory();
+    let slot = Slot {
+        asset: AssetId(1),
+        partition: 0,
+        run: RunId(Uuid::from_u128(1)),
+        fence: 1,
+        attempt: 1,
+    };
+
+    let in_parts = files.on_runtime(async {
+        let mut writer = TableWriter::begin(&area, slot, &schema, &Parquet::default())
+            .await
+            .unwrap();
+        for part in cut {
+            writer.write(part).await.unwrap();
+        }
+        writer.finish().await.unwrap()
+    });
+
+    let whole = files.store(&Value::new(table.clone()));
+    assert_eq!(
+        (whole.data_version, whole.bytes),
+        (in_parts.data_version, in_parts.bytes)
+    );
+    files.on_runtime(async {
+        let reader = TableReader::open(&area, &in_parts).await.unwrap();
+        assert_eq!(reader.num_row_groups(), 3);
+        assert_eq!(reader.read_all().await.unwrap(), table);
+    });
+}
+
+#[test]
 fn damage_in_one_row_group_does_not_hide_behind_the_others() {
     let files = Files::on_disk(&Parquet::default().row_group_rows(1));
     let stored = files.store(&Value::new(numbers(0..50_000)));

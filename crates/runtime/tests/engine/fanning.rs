@@ -23,7 +23,7 @@ use flowstone_core::store::{FanOutFilter, FanOutRow, Store};
 use flowstone_core::{BoxFuture, Error, ErrorKind, Result, RunId, TypeInfo, Value};
 use flowstone_runtime::{Engine, EngineOptions};
 
-use crate::support::{Kept, all_of, engine, engine_on, options, pipeline, within};
+use crate::support::{Gate, Kept, all_of, engine, engine_on, options, pipeline, within};
 
 type ItemFunction = Arc<dyn Fn(u64, u32) -> BoxFuture<'static, Result<Outcome<u64>>> + Send + Sync>;
 

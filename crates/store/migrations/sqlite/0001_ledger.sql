@@ -214,7 +214,7 @@ CREATE TABLE fan_out (
     moved_ns       INTEGER NOT NULL,
     on_schedule_ns INTEGER,
     counts         TEXT NOT NULL,
-    -- How many items had ended without success when the epoch began.
+    -- How many items were left to be tried again when the epoch began.
     redriven       INTEGER NOT NULL,
     options        TEXT NOT NULL,
     error          TEXT,
@@ -225,6 +225,8 @@ CREATE TABLE fan_out (
 ) STRICT;
 
 CREATE INDEX fan_out_of_run ON fan_out (run);
+
+CREATE INDEX fan_out_of_step ON fan_out (asset, partition) WHERE parent IS NULL;
 
 CREATE INDEX fan_out_within ON fan_out (parent, item) WHERE parent IS NOT NULL;
 

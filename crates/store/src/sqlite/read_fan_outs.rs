@@ -2,7 +2,7 @@
 
 use bytes::Bytes;
 use flowstone_core::store::{FanOutFilter, FanOutRow, ItemClaim, ItemEnds, ItemFailure, PageRow, Segment};
-use flowstone_core::{FanOutId, Result};
+use flowstone_core::{FanOutId, Result, RunId};
 use sqlx::sqlite::SqliteRow;
 use sqlx::{AssertSqlSafe, Row, SqlitePool};
 
@@ -11,17 +11,29 @@ use super::row_fan_out::{FAN_OUT_COLUMNS, claim, failure, fan_out_row, page_row,
 use crate::error::sort;
 
 pub(super) async fn fan_outs(readers: &SqlitePool, filter: FanOutFilter) -> Result<Vec<FanOutRow>> {
-    let (which, id) = match &filter {
-        FanOutFilter::One(fan_out) => ("fan_out.fan_out = ?", fan_out.0),
+    let which = match &filter {
+        FanOutFilter::One(_) => "fan_out.fan_out = ?",
         // Numbers grow in the order in which fan-outs are opened.
-        FanOutFilter::OfRun(run) => ("run.run = ? ORDER BY fan_out.id", run.0),
-        FanOutFilter::Within(parent) => ("fan_out.parent = ? ORDER BY item, fan_out.id", parent.0),
+        FanOutFilter::OfRun(_) => "run.run = ? ORDER BY fan_out.id",
+        FanOutFilter::Within(_) => "fan_out.parent = ? ORDER BY item, fan_out.id",
+        FanOutFilter::OfStep(..) => "asset = ? AND partition = ? AND fan_out.parent IS NULL ORDER BY fan_out.id",
     };
     let ask = format!(
         "SELECT {FAN_OUT_COLUMNS}, shared FROM fan_out JOIN run ON run.id = fan_out.run
          LEFT JOIN fan_out_shared ON fan_out_shared.fan_out = fan_out.id WHERE is_gone = 0 AND {which}"
     );
-    let asked = sqlx::query(AssertSqlSafe(ask)).bind(&id.as_bytes()[..]);
+    let asked = sqlx::query(AssertSqlSafe(ask));
+    let asked = match &filter {
+        FanOutFilter::One(FanOutId(id)) | FanOutFilter::OfRun(RunId(id)) | FanOutFilter::Within(FanOutId(id)) => {
+            asked.bind(&id.as_bytes()[..])
+        }
+        FanOutFilter::OfStep(asset, partition) => {
+            let Ok(partition) = i64::try_from(*partition) else {
+                return Ok(Vec::new());
+            };
+            asked.bind(i64::from(asset.0)).bind(partition)
+        }
+    };
     let row = |row: &SqliteRow| {
         let shared: Option<Vec<u8>> = row.try_get("shared").map_err(sort)?;
         Ok(FanOutRow {

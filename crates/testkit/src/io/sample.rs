@@ -4,7 +4,7 @@ use std::sync::Arc;
 use std::{fmt, iter};
 
 use flowstone_core::io::Rows;
-use flowstone_core::{AssetValue, TypeInfo, Value};
+use flowstone_core::{AssetValue, Error, ErrorKind, TypeInfo, Value};
 use futures::stream;
 use serde::{Deserialize, Serialize};
 
@@ -49,7 +49,8 @@ impl Sample {
                     let part: Vec<R> = rows.by_ref().take(len).collect();
                     (!part.is_empty()).then_some(Ok(part))
                 });
-                Rows::new::<T, R>(count + missing, stream::iter(parts))
+                let broken = (missing > 0).then(|| Err(Error::new(ErrorKind::Unavailable, "there are no more rows")));
+                Rows::new::<T, R>(count + missing, stream::iter(parts.chain(broken)))
             }),
             ..Self::of(make)
         }
@@ -77,7 +78,7 @@ impl Sample {
         self.parts.map(|parts| parts(self.value(number), len, 0))
     }
 
-    /// The same, and an error instead of the last row.
+    /// The same with one row more, which is an error.
     pub(super) fn broken_rows(&self, number: u64, len: usize) -> Option<Rows> {
         self.parts.map(|parts| parts(self.value(number), len, 1))
     }

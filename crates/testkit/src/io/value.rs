@@ -61,7 +61,7 @@ pub async fn rows_that_break_off_are_not_stored(under_test: IoUnderTest) {
                 continue;
             };
             let error = io.store_rows(slot(0), broken).await.expect_err("a row is missing");
-            assert_eq!(error.kind(), ErrorKind::Internal, "{error}");
+            assert_eq!(error.kind(), ErrorKind::Unavailable, "{error}");
 
             let stored = io.store_rows(slot(0), whole).await.expect("the rows are stored");
             sample.check(&io.load(&stored, sample.ty()).await.expect("they are loaded"), number);

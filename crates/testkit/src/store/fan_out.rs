@@ -210,7 +210,12 @@ pub async fn a_fan_out_comes_back_as_it_was_opened<S: Store>(store: StoreUnderTe
     assert_eq!(inner, [3, 5, 4].map(fan_out_id), "by item");
     let of_run = ids(&*store, FanOutFilter::OfRun(lead.run)).await;
     assert_eq!(of_run, [1, 5, 4, 3].map(fan_out_id), "as they were opened");
+    let of_step = ids(&*store, FanOutFilter::OfStep(asset, 2)).await;
+    assert_eq!(of_step[0], fan_out_id(1), "as they were opened");
+    assert!(!of_step.contains(&fan_out_id(4)), "it stands within another");
     for nobody in [
+        FanOutFilter::OfStep(asset, 99),
+        FanOutFilter::OfStep(AssetId(99), 2),
         FanOutFilter::One(fan_out_id(99)),
         FanOutFilter::OfRun(run_id(99)),
         FanOutFilter::Within(fan_out_id(3)),

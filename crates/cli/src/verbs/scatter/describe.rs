@@ -27,7 +27,7 @@ pub(super) struct FanOutJson<'a> {
     pub(super) within: Option<Within>,
     /// How often it was opened, from 1.
     pub(super) epoch: u32,
-    /// Items that had not succeeded when it was opened the last time, and were or are tried again.
+    /// Items that were left to be tried again when it was opened the last time; none at the first time.
     pub(super) redriven: u64,
     pub(super) state: BarrierState,
     /// True when a process runs it, which says how far it is; else the ledger says it.
@@ -77,7 +77,9 @@ impl ValueJson {
         let size = size(self.bytes);
         let rows = self.rows.map(|rows| format!("{}, ", counted(rows, "row")));
         let place = self.place.as_deref().map_or("in the ledger", |place| place);
-        format!("{}{size}: {place}", rows.unwrap_or_default())
+        let manifest = self.manifest.as_ref().map(|manifest| format!(" {manifest}"));
+        let (rows, manifest) = (rows.unwrap_or_default(), manifest.unwrap_or_default());
+        format!("{rows}{size}: {place}{manifest}")
     }
 }
 
@@ -364,6 +366,24 @@ mod tests {
     use flowstone_core::fan_out::{FailurePolicy, RateLimit};
 
     use super::*;
+
+    #[test]
+    fn a_value_is_told_with_its_manifest() {
+        let value = ValueJson {
+            place: Some("v1/x.jsonl".to_owned()),
+            bytes: 2048,
+            rows: Some(3),
+            manifest: Some(serde_json::json!({"failed": 1})),
+        };
+        assert_eq!(value.to_text(), "3 rows, 2.0 KiB: v1/x.jsonl {\"failed\":1}");
+        let small = ValueJson {
+            place: None,
+            bytes: 5,
+            rows: None,
+            manifest: None,
+        };
+        assert_eq!(small.to_text(), "5 B: in the ledger");
+    }
 
     #[test]
     fn the_rate_is_that_since_the_process_took_it_up() {

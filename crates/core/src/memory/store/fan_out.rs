@@ -159,6 +159,9 @@ impl FanOuts {
             FanOutFilter::One(fan_out) => row.fan_out == fan_out,
             FanOutFilter::OfRun(run) => row.run == run,
             FanOutFilter::Within(parent) => row.parent.is_some_and(|(of, _)| of == parent),
+            FanOutFilter::OfStep(asset, partition) => {
+                (row.asset, row.partition, row.parent) == (asset, partition, None)
+            }
         };
         let mut found: Vec<&FanOut> = self.kept.values().filter(|kept| is_meant(&kept.standing.row)).collect();
         found.sort_unstable_by_key(|kept| {

@@ -48,23 +48,32 @@ impl Leading {
                 .into_iter()
                 .find(|row| row.parent == Some((parent.fan_out, parent.item))));
         }
-        if let Some(row) = self.find_in(self.lead.run).await? {
-            return Ok(Some(row));
+        let of_step = FanOutFilter::OfStep(self.lead.asset, self.step.partition);
+        let rows = self.store().fan_outs(of_step).await?;
+        if let Some(own) = rows.iter().rfind(|row| row.run == self.lead.run) {
+            return Ok(Some(own.clone()));
         }
-        let Some(run) = self.store().run(self.lead.run).await? else {
+        let first = self.first_run(self.lead.run).await?;
+        if first == self.lead.run {
             return Ok(None);
-        };
-        match RunRequest::decode(&run.request)?.redrive {
-            Some(redrive) => self.find_in(redrive.of).await,
-            None => Ok(None),
         }
+        // It belongs to whichever redrive went on with it last.
+        for row in rows.into_iter().rev() {
+            if self.first_run(row.run).await? == first {
+                return Ok(Some(row));
+            }
+        }
+        Ok(None)
     }
 
-    async fn find_in(&self, run: RunId) -> Result<Option<FanOutRow>> {
-        let rows = self.store().fan_outs(FanOutFilter::OfRun(run)).await?;
-        let of_step =
-            |row: &FanOutRow| (row.asset, row.partition, row.parent) == (self.lead.asset, self.step.partition, None);
-        Ok(rows.into_iter().rfind(of_step))
+    /// The run that a redrive goes back to, over all redrives in between.
+    async fn first_run(&self, mut run: RunId) -> Result<RunId> {
+        while let Some(row) = self.store().run(run).await?
+            && let Some(redrive) = RunRequest::decode(&row.request)?.redrive
+        {
+            run = redrive.of;
+        }
+        Ok(run)
     }
 
     /// Opens one for the first time.

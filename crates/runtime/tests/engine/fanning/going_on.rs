@@ -74,6 +74,70 @@ async fn a_failed_run_is_redriven_from_its_items() {
     );
 }
 
+/// A hundred numbers of which one fails until it is mended.
+fn mended_later() -> (Numbers, Arc<AtomicU32>) {
+    let is_mended = Arc::new(AtomicU32::new(0));
+    let mended = Arc::clone(&is_mended);
+    let numbers = Numbers::new(100, move |number, _| {
+        let is_mended = mended.load(Ordering::Relaxed) > 0;
+        async move {
+            match number {
+                99 if !is_mended => Err(Error::permanent("broken")),
+                _ => Ok(Outcome::Value(number)),
+            }
+        }
+    });
+    (numbers, is_mended)
+}
+
+/// A redrive of the run succeeds with the fan-out of the first one, which was opened so often then.
+async fn succeeds(engine: &Engine, of: RunId, epoch: u32) {
+    let last = engine.redrive(of).await.unwrap().wait().await.unwrap();
+
+    assert_eq!(last.state, RunState::Succeeded, "{last:?}");
+    assert_eq!(value(engine).await, (sum_to(100), 0, vec![]));
+    let assets = engine.store().assets().await.unwrap();
+    let sum = assets.iter().find(|asset| asset.key.as_str() == "sum").unwrap();
+    let all = engine.store().fan_outs(FanOutFilter::OfStep(sum.id, 0)).await.unwrap();
+    let epochs: Vec<u32> = all.iter().map(|row| row.epoch).collect();
+    assert_eq!(epochs, [epoch]);
+}
+
+#[tokio::test]
+async fn a_run_that_is_redriven_twice_goes_on_with_its_items() {
+    let (numbers, is_mended) = mended_later();
+    let engine = engine([numbers.asset()]).await;
+    let first = engine.run(sum_of_all()).await.unwrap();
+    let second = engine.redrive(first.run).await.unwrap().wait().await.unwrap();
+    assert_eq!((first.state, second.state), (RunState::Failed, RunState::Failed));
+    is_mended.store(1, Ordering::Relaxed);
+
+    succeeds(&engine, first.run, 3).await;
+}
+
+#[tokio::test]
+async fn a_redrive_that_came_to_nothing_is_redriven_from_the_items_of_the_first_run() {
+    let ((numbers, is_mended), gate) = (mended_later(), Gate::new());
+    let waits = gate.clone();
+    let held = Asset::new("held").run(move || {
+        let waits = waits.clone();
+        async move { waits.pass().await }
+    });
+    let engine = engine_on(Arc::new(MemoryStore::default()), 1, [numbers.asset(), held]).await;
+    let first = engine.run(sum_of_all()).await.unwrap();
+    // The only worker is busy, so the redrive ends before it has begun.
+    let busy = engine.submit(all_of(&["held"])).await.unwrap();
+    gate.arrived().await;
+    let second = engine.redrive(first.run).await.unwrap();
+    second.cancel().await.unwrap();
+    assert_eq!(second.wait().await.unwrap().state, RunState::Cancelled);
+    gate.let_through(1);
+    busy.wait().await.unwrap();
+    is_mended.store(1, Ordering::Relaxed);
+
+    succeeds(&engine, second.run_id(), 2).await;
+}
+
 #[tokio::test(start_paused = true)]
 async fn a_cancelled_run_starts_no_more_items() {
     let started = Arc::new(AtomicU32::new(0));

@@ -68,14 +68,27 @@ pub async fn reopening_begins_an_epoch_in_another_run<S: Store>(store: StoreUnde
     let before = row(&*store, 1).await;
     let again = lead(&*store, 2, base.lead.asset).await;
 
-    commit(&*store, &[reopened(again, 1, true)]).await;
+    let left = BarrierCounts {
+        total: 10,
+        succeeded: 4,
+        pending: 6,
+        ..BarrierCounts::default()
+    };
+    let reopened = Record::FanOutReopened(Box::new(FanOutReopened {
+        lead: again,
+        fan_out,
+        is_sealed: true,
+        counts: left,
+        at: at(20),
+    }));
+    commit(&*store, &[reopened]).await;
 
     let expected = FanOutRow {
         run: again.run,
         epoch: 2,
         redriven: 6,
         state: BarrierState::Sealed,
-        counts: BarrierCounts::default(),
+        counts: left,
         error: None,
         moved_at: at(20),
         ..before
