@@ -4,6 +4,7 @@
 
 mod batches;
 mod items;
+mod order;
 mod restarts;
 mod support;
 mod values;

@@ -16,8 +16,8 @@ use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use bytes::Bytes;
 use flowstone_core::asset::Step;
 use flowstone_core::fan_out::{
-    BarrierCounts, BarrierState, FanOut, FanOutEffect, FanOutEvent, FanOutMachine, FanOutOptions, ItemChunk, ItemOrder,
-    ItemPage, ItemSlot, ItemWork, SessionId,
+    BarrierCounts, BarrierState, FanOut, FanOutEffect, FanOutEvent, FanOutMachine, FanOutOptions, ItemChunk, ItemPage,
+    ItemSlot, ItemWork, SessionId,
 };
 use flowstone_core::store::{Lead, Record};
 use flowstone_core::{Error, ErrorKind, FanOutId, Result};
@@ -168,13 +168,7 @@ impl LiveFanOut {
 
     /// Which of several goes first: the greatest.
     pub(crate) fn rank(&self) -> (i32, usize, i128) {
-        let core = self.core();
-        let options = core.machine.options();
-        let opened = i128::from_be_bytes(self.fan_out.0.into_bytes()) & i128::MAX;
-        match options.order {
-            ItemOrder::Breadth => (options.priority, 0, -opened),
-            ItemOrder::Depth => (options.priority, self.depth + 1, opened),
-        }
+        self.core().machine.options().rank(self.fan_out, self.depth)
     }
 
     /// How many more workers would be of use, at most `count_max`. Items that fan out themselves need none.

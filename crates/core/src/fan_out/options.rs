@@ -9,7 +9,7 @@ use serde::{Deserialize, Deserializer, Serialize};
 use super::barrier::{Barrier, BarrierCounts};
 use crate::asset::Retry;
 use crate::coordinator::{Coordinator, Verdict};
-use crate::{Error, ErrorKind, ErrorRecord, Result};
+use crate::{Error, ErrorKind, ErrorRecord, FanOutId, Result};
 
 /// How many items may fail before the whole does. Quarantined items count as failed.
 #[derive(Debug, Clone, Copy, PartialEq, Serialize, Deserialize)]
@@ -260,6 +260,18 @@ impl Default for FanOutOptions {
     }
 }
 
+impl FanOutOptions {
+    /// Which of several fan-outs goes first, when this one stands so deep in others: that with the greatest rank. Ids grow
+    /// with the time at which they were made.
+    pub fn rank(&self, fan_out: FanOutId, depth: usize) -> (i32, usize, i128) {
+        let opened = i128::from_be_bytes(fan_out.0.into_bytes()) & i128::MAX;
+        match self.order {
+            ItemOrder::Breadth => (self.priority, 0, -opened),
+            ItemOrder::Depth => (self.priority, depth + 1, opened),
+        }
+    }
+}
+
 /// What somebody wants changed while a fan-out runs; what is `None` stays. In JSON, too: there, `null` takes a limit away.
 #[derive(Debug, Clone, Default, PartialEq, Serialize, Deserialize)]
 #[serde(default)]
@@ -385,6 +397,30 @@ mod tests {
                 change
             );
         }
+    }
+
+    #[test]
+    fn priority_goes_before_order_and_order_before_age() {
+        let of = |priority, order| FanOutOptions {
+            priority,
+            order,
+            ..FanOutOptions::default()
+        };
+        let rank = |options: FanOutOptions, id, depth| options.rank(FanOutId(uuid::Uuid::from_u128(id)), depth);
+        let greatest_first = [
+            rank(of(1, ItemOrder::Breadth), 9, 0),
+            rank(of(0, ItemOrder::Depth), 1, 2),
+            rank(of(0, ItemOrder::Depth), 3, 1),
+            rank(of(0, ItemOrder::Depth), 2, 1),
+            rank(of(0, ItemOrder::Breadth), 1, 5),
+            rank(of(0, ItemOrder::Breadth), u128::MAX, 5),
+            rank(of(-1, ItemOrder::Depth), 1, 9),
+        ];
+
+        assert!(
+            greatest_first.is_sorted_by(|before, after| before > after),
+            "{greatest_first:?}"
+        );
     }
 
     #[test]
