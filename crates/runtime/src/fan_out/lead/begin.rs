@@ -107,10 +107,14 @@ impl Leading {
             at: self.live.shared.clock.now(),
         }));
         let fan_out = self.live_with(machine, shared_value);
-        fan_out.queue(vec![opened], Vec::new()).await?;
+        let mut source = OpenSource::new(reader, None);
+        if let Err(error) = fan_out.queue(vec![opened], Vec::new()).await {
+            source.close().await;
+            return Err(error);
+        }
         Ok(Begun {
             fan_out,
-            source: Some(OpenSource::new(reader, None)),
+            source: Some(source),
             row: None,
         })
     }
