@@ -28,7 +28,8 @@ pub(crate) fn asset(definition: &Definition) -> TokenStream {
         .upstreams()
         .filter_map(|upstream| writer.check(&name.value(), upstream));
     quote! {
-        // Not `expect`: what it would expect depends on the function.
+        // Not `expect`, here and below: whether there is anything to expect depends on the function, and an expectation that
+        // is not met would warn in the user's crate.
         #[allow(
             clippy::needless_pass_by_value,
             clippy::too_many_arguments,

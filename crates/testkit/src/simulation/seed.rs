@@ -177,10 +177,11 @@ fn plan_of(case: &Case, world: &World, request: &RunRequest) -> flowstone_core::
     planner.plan(request)
 }
 
-fn create(world: &World, run: RunId) {
-    let row = RunRow {
+/// A run that has just begun.
+pub(super) fn new_run(run: RunId, pipeline: &str) -> RunRow {
+    RunRow {
         run,
-        pipeline: "drawn".to_owned(),
+        pipeline: pipeline.to_owned(),
         idempotency_key: None,
         request: bytes::Bytes::new(),
         plan: None,
@@ -190,13 +191,16 @@ fn create(world: &World, run: RunId) {
         moved_at: now(),
         counts: RunCounts::default(),
         error: None,
-    };
+    }
+}
+
+fn create(world: &World, run: RunId) {
     let store = world.store();
     let taken = Record::RunTaken {
         run,
         incarnation: Incarnation::NONE.next(),
     };
-    for verdict in world.ask(store.commit(&[Record::RunCreated(row), taken])) {
+    for verdict in world.ask(store.commit(&[Record::RunCreated(new_run(run, "drawn")), taken])) {
         must(verdict, "a new run is refused");
     }
 }

@@ -8,8 +8,8 @@ use flowstone_core::asset::Asset;
 use flowstone_core::partition::PartitionSet;
 use flowstone_core::pipeline::Pipeline;
 use flowstone_core::plan::{Planner, RunPlan, RunRequest};
-use flowstone_core::run::{Decision, Recorded, RunCounts, RunEffect, RunEvent, RunMachine, RunState};
-use flowstone_core::store::{FanOutFilter, Lead, Record, RunRow};
+use flowstone_core::run::{Decision, Recorded, RunEffect, RunEvent, RunMachine};
+use flowstone_core::store::{FanOutFilter, Lead, Record};
 use flowstone_core::{AssetId, Incarnation, RunId};
 use jiff::Timestamp;
 use uuid::Uuid;
@@ -18,6 +18,7 @@ use super::disk::commit;
 use super::planted::Doctor;
 use crate::simulation::Promise;
 use crate::simulation::broken::{broken, must};
+use crate::simulation::seed::new_run;
 use crate::simulation::world::World;
 use crate::sketch::now;
 
@@ -60,19 +61,7 @@ impl LeadingStep {
         };
         let plan = must(planner.plan(&request), "the step cannot be planned");
         let run = RunId(Uuid::from_u64_pair(number, seed));
-        let row = RunRow {
-            run,
-            pipeline: pipeline.name().to_owned(),
-            idempotency_key: None,
-            request: bytes::Bytes::new(),
-            plan: None,
-            incarnation: Incarnation::NONE,
-            state: RunState::Running,
-            created_at: now(),
-            moved_at: now(),
-            counts: RunCounts::default(),
-            error: None,
-        };
+        let row = new_run(run, pipeline.name());
         let incarnation = Incarnation::NONE.next();
         commit(world, &[Record::RunCreated(row), Record::RunTaken { run, incarnation }]);
         let machine = RunMachine::new(run, &plan, pipeline.graph(), &ids);
