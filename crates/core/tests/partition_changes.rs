@@ -176,6 +176,21 @@ fn only_what_grows_behind_its_end_is_the_start_of_another() {
 }
 
 #[test]
+fn a_dimension_of_one_value_may_stand_anywhere() {
+    let one = |name: &'static str| Partitions::keys([name]);
+    let days = || Daily::from("2013-01-01").until("2013-01-04");
+    let old = built(Partitions::dimension("day", days()).by("place", one("here")));
+    let new = built(Partitions::dimension("place", one("here")).by("day", days()));
+
+    assert!(old.is_start_of(&new));
+    let change = change(&old, &new, &PartitionSet::full(3));
+    assert_eq!(
+        (change.kept(), change.orphaned),
+        (PartitionSet::full(3), PartitionSet::new())
+    );
+}
+
+#[test]
 fn what_stood_behind_the_end_is_orphaned() {
     let old = built(Daily::from("2013-01-01").until("2013-01-03"));
     let new = built(Daily::from("2012-12-31"));

@@ -5,6 +5,7 @@
 
 use std::io::{self, BufRead as _, BufReader, Write};
 use std::process::{Command, Stdio};
+use std::time::{SystemTime, UNIX_EPOCH};
 
 /// How much is played: usually, and in a long run.
 const AMOUNTS: [(&str, &str, &str); 3] = [
@@ -51,8 +52,32 @@ const RUNS: [(&str, &[&str]); 4] = [
     ),
 ];
 
+/// Everything that has property tests, with cargo. Where their cases come from is fixed in `.cargo/config.toml`, so that a
+/// change is not refused for what it did not touch; here each round draws new ones.
+const PROPERTIES: &[&str] = &[
+    "test",
+    "-p",
+    "flowstone-core",
+    "-p",
+    "flowstone-store",
+    "-p",
+    "flowstone-io-object",
+    "-p",
+    "flowstone-io-parquet",
+    "-p",
+    "flowstone-readers",
+    "-p",
+    "flowstone-scatter",
+    "--lib",
+    "--tests",
+    "--no-fail-fast",
+];
+
+/// How many rounds of cases are drawn: usually, and in a long run.
+const ROUNDS: (u64, u64) = (1, 10);
+
 /// What each figure is called in the table, in its order, and whether it must be zero.
-const FIGURES: [(&str, &str, bool); 16] = [
+const FIGURES: [(&str, &str, bool); 17] = [
     ("simulated_seeds", "seeds simulated", false),
     ("simulated_events", "events, each checked", false),
     ("simulated_crashes", "simulated crashes", false),
@@ -67,6 +92,7 @@ const FIGURES: [(&str, &str, bool); 16] = [
     ("kills_half_visible", "values half visible", true),
     ("power_cuts", "power cuts", false),
     ("skipped", "skipped on this machine", false),
+    ("property_seeds", "seeds of the property tests", false),
     ("fuzz_executions", "fuzz executions", false),
     ("fuzz_crashes", "fuzz crashes", true),
 ];
@@ -78,7 +104,14 @@ const FIGURES: [(&str, &str, bool); 16] = [
 pub fn run(is_long: bool, out: &mut impl Write, talk: &mut impl Write) -> io::Result<bool> {
     let mut gathered = Vec::new();
     let mut is_proven = true;
-    for (what, arguments) in RUNS {
+    let rounds = if is_long { ROUNDS.1 } else { ROUNDS.0 };
+    let first = SystemTime::now()
+        .duration_since(UNIX_EPOCH)
+        .unwrap_or_default()
+        .as_secs();
+    let properties = (first..first + rounds).map(|seed| ("properties", PROPERTIES, Some(seed)));
+    let others = RUNS.into_iter().map(|(what, arguments)| (what, arguments, None));
+    for (what, arguments, seed) in properties.chain(others) {
         writeln!(talk, "xtask proof: {what}")?;
         let mut cargo = Command::new(std::env::var_os("CARGO").unwrap_or_else(|| "cargo".into()));
         cargo.args(arguments).stdout(Stdio::piped()).stdin(Stdio::null());
@@ -86,6 +119,11 @@ pub fn run(is_long: bool, out: &mut impl Write, talk: &mut impl Write) -> io::Re
             if is_long || std::env::var_os(name).is_none() {
                 cargo.env(name, if is_long { long } else { usual });
             }
+        }
+        if let Some(seed) = seed {
+            writeln!(talk, "PROPTEST_RNG_SEED={seed}")?;
+            cargo.env("PROPTEST_RNG_SEED", seed.to_string());
+            gathered.push(("property_seeds".to_owned(), 1));
         }
         let mut running = cargo.spawn()?;
         let said = running.stdout.take().map(BufReader::new);

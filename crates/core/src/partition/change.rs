@@ -128,14 +128,14 @@ struct Digit<'a> {
 }
 
 impl Digit<'_> {
-    /// True if the digit says the same in both, and at the same place.
+    /// True if the digit says the same in both, and at the same place. A digit of one value is zero at every place.
     fn stays(&self) -> bool {
         let whole = match self.moves.runs() {
             [] => self.radix == 0,
             [only] => (only.first, only.to, only.last + 1) == (0, 0, self.radix),
             _ => false,
         };
-        whole && self.stride == self.new_stride
+        whole && (self.stride == self.new_stride || self.radix <= 1)
     }
 
     /// How many values both have at `now`.
