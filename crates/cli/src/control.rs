@@ -14,7 +14,7 @@ use flowstone_core::fan_out::{BarrierCounts, FanOutOptions, OptionsChange};
 use flowstone_core::partition::PartitionKey;
 use flowstone_core::run::RunState;
 use flowstone_core::{ErrorRecord, FanOutId, RunId};
-use flowstone_runtime::{Garbage, ItemProgress};
+use flowstone_runtime::{Garbage, ItemProgress, ResultRows};
 use jiff::Timestamp;
 use serde::{Deserialize, Serialize};
 
@@ -97,6 +97,14 @@ pub(crate) struct LiveItems {
     /// How many had ended when that process took it up.
     pub(crate) ended_before: u64,
     pub(crate) since: Timestamp,
+    pub(crate) results: Option<LiveResults>,
+}
+
+/// How many rows of what the items gave are stored so far.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+pub(crate) struct LiveResults {
+    pub(crate) written: u64,
+    pub(crate) total: u64,
 }
 
 impl LiveItems {
@@ -106,6 +114,7 @@ impl LiveItems {
             is_filling,
             ended_before,
             since,
+            results,
         } = progress;
         Self {
             fan_out,
@@ -113,6 +122,7 @@ impl LiveItems {
             is_filling,
             ended_before,
             since,
+            results: results.map(|ResultRows { written, total }| LiveResults { written, total }),
         }
     }
 }

@@ -4,7 +4,7 @@ use std::time::{Duration, Instant};
 
 use flowstone_core::fan_out::BarrierCounts;
 use flowstone_core::run::{RunCounts, RunState};
-use flowstone_runtime::{ItemProgress, RunProgress};
+use flowstone_runtime::{ItemProgress, ResultRows, RunProgress};
 use indicatif::{ProgressBar, ProgressStyle};
 
 use crate::output::{Output, stderr_is_terminal};
@@ -101,7 +101,7 @@ impl ItemBar {
         }
         bar.set_position(items.counts.ended());
         let more = if items.is_filling { ", more are being read" } else { "" };
-        bar.set_message(format!("{more}{}", item_troubles(items)));
+        bar.set_message(format!("{more}{}{}", item_troubles(items), results_text(items)));
     }
 }
 
@@ -120,6 +120,7 @@ struct Said {
     at: Instant,
     counts: RunCounts,
     items_ended: u64,
+    results_written: u64,
 }
 
 impl Lines {
@@ -147,14 +148,21 @@ impl Lines {
         let before = *self.before.get_or_insert(ended);
         let items = items.filter(|items| items.counts.total > 0);
         let items_ended = items.map_or(0, |items| items.counts.ended());
+        let results = items.and_then(|items| items.results);
+        let results_written = results.map_or(0, |results| results.written);
         let items_started = items.map(|_| *self.items_started.get_or_insert(now));
         if let Some(said) = &self.said {
             let since = now.duration_since(said.at);
             let has_part = ended >= said.counts.ended() + counts.total.div_ceil(LINE_PARTS)
                 || items.is_some_and(|items| {
                     !items.is_filling && items_ended >= said.items_ended + items.counts.total.div_ceil(LINE_PARTS)
+                })
+                || results.is_some_and(|results| {
+                    results_written > said.results_written
+                        && results_written >= said.results_written + results.total.div_ceil(LINE_PARTS)
                 });
-            let has_changed = counts != said.counts || items_ended != said.items_ended;
+            let has_changed =
+                counts != said.counts || items_ended != said.items_ended || results_written != said.results_written;
             if !(has_part && since >= LINE_EVERY_MIN || has_changed && since >= LINE_AFTER) {
                 return None;
             }
@@ -163,6 +171,7 @@ impl Lines {
             at: now,
             counts,
             items_ended,
+            results_written,
         };
         let is_first = self.said.replace(said).is_none();
         if is_first && ended + items_ended == 0 {
@@ -197,10 +206,16 @@ fn items_text(items: &ItemProgress, elapsed: Duration) -> String {
     };
     let speed = speed(ended.saturating_sub(items.ended_before), left, elapsed);
     format!(
-        ", {ended}/{} items{more}{speed}{}",
+        ", {ended}/{} items{more}{speed}{}{}",
         items.counts.total,
-        item_troubles(items)
+        item_troubles(items),
+        results_text(items)
     )
+}
+
+fn results_text(items: &ItemProgress) -> String {
+    let told = |results: ResultRows| format!(", {}/{} results written", results.written, results.total);
+    items.results.map(told).unwrap_or_default()
 }
 
 /// How fast it went when so many ended in this time, and how long the others will take.
@@ -344,6 +359,7 @@ mod tests {
             is_filling,
             ended_before: 100,
             since: jiff::Timestamp::UNIX_EPOCH,
+            results: None,
         }
     }
 
@@ -370,6 +386,26 @@ mod tests {
             None,
             "nothing has changed"
         );
+    }
+
+    #[test]
+    fn rows_that_are_stored_are_told_of_when_all_items_have_ended() {
+        let start = Instant::now();
+        let mut lines = Lines::new(start);
+        let stored = |written| ItemProgress {
+            results: Some(ResultRows { written, total: 1_000 }),
+            ..items(1_000, 1_000, false)
+        };
+        let mut update = |items, ms| lines.update(at(1), Some(&items), start + Duration::from_millis(ms));
+        update(items(1_000, 1_000, false), 0).unwrap();
+
+        assert_eq!(update(stored(0), 1_000), None);
+        assert_eq!(
+            update(stored(400), 9_000).unwrap(),
+            "1/100 steps, 1000/1000 items, 100/s, 0 ms left, 1 failed, 400/1000 results written"
+        );
+        assert_eq!(update(stored(450), 10_000), None, "less than a tenth");
+        assert!(update(stored(1_000), 11_000).is_some());
     }
 
     #[test]

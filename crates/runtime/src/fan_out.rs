@@ -29,8 +29,8 @@ use tracing::debug;
 use crate::ledger::{Entry, Permit, Receipt};
 use crate::live_run::LiveRun;
 
-pub use all::ItemProgress;
 pub(crate) use all::LiveFanOuts;
+pub use all::{ItemProgress, ResultRows};
 pub(crate) use lead::{Leading, lead};
 use session::Pulse;
 
@@ -158,6 +158,7 @@ impl LiveFanOut {
             is_filling: core.machine.state() == BarrierState::Filling,
             ended_before,
             since,
+            results: None,
         }
     }
 

@@ -24,7 +24,7 @@ mod watch;
 mod worker;
 
 pub use engine::{AroundIo, Engine, EngineOptions};
-pub use fan_out::ItemProgress;
+pub use fan_out::{ItemProgress, ResultRows};
 pub use handle::{FailedStep, RunHandle, RunProgress, RunReport};
 pub use planning::{plan, statuses};
 pub use recorded::recorded;

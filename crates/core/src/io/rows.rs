@@ -16,6 +16,7 @@ pub struct Rows {
     given: u64,
     parts: BoxStream<'static, Result<Part>>,
     join: fn(Vec<Value>) -> Result<Value>,
+    watch: Option<Box<dyn Fn(u64) + Send>>,
 }
 
 struct Part {
@@ -43,7 +44,15 @@ impl Rows {
                 let parts: Vec<T> = parts.into_iter().map(Value::take).collect::<Result<_>>()?;
                 Ok(Value::new(parts.into_iter().flatten().collect::<T>()))
             },
+            watch: None,
         }
+    }
+
+    /// The same, which tells `watch` how many rows whoever stores them is done with, whenever it asks for more.
+    #[must_use]
+    pub fn watched(mut self, watch: impl Fn(u64) + Send + 'static) -> Self {
+        self.watch = Some(Box::new(watch));
+        self
     }
 
     /// The type of the whole and of each part.
@@ -65,6 +74,9 @@ impl Rows {
     /// # Errors
     /// What reading them gives; `Internal` when they are not as many as were announced.
     pub async fn next(&mut self) -> Result<Option<Value>> {
+        if let Some(watch) = &self.watch {
+            watch(self.given);
+        }
         let part = self.parts.next().await.transpose()?;
         self.given += part.as_ref().map_or(0, |part| part.len);
         if self.given > self.len || (part.is_none() && self.given < self.len) {
@@ -99,6 +111,8 @@ impl fmt::Debug for Rows {
 
 #[cfg(test)]
 mod tests {
+    use std::sync::{Arc, Mutex};
+
     use futures::{FutureExt, stream};
 
     use super::*;
@@ -118,6 +132,17 @@ mod tests {
         assert_eq!(all.downcast_ref::<Vec<u64>>(), Some(&vec![1, 2, 3]));
         let none = whole(rows(0, Vec::new())).unwrap();
         assert_eq!(none.downcast_ref::<Vec<u64>>(), Some(&Vec::new()));
+    }
+
+    #[test]
+    fn rows_count_as_taken_once_more_are_asked_for() {
+        let told = Arc::new(Mutex::new(Vec::new()));
+        let telling = Arc::clone(&told);
+        let watched = rows(3, vec![vec![1, 2], vec![3]]).watched(move |rows| telling.lock().unwrap().push(rows));
+
+        whole(watched).unwrap();
+
+        assert_eq!(*told.lock().unwrap(), [0, 2, 3]);
     }
 
     #[test]

@@ -14,9 +14,10 @@ use crate::fan_out::{ItemProgress, LiveFanOut};
 use crate::handle::RunHandle;
 
 impl Engine {
-    /// How far a fan-out is, as of now; `None` unless it goes on in this engine. The store knows it as of the last commit.
+    /// How far a fan-out is, as of now; `None` unless it goes on in this engine, or what it gave is stored for a run that does.
+    /// The store knows it as of the last commit.
     pub fn fan_out_progress(&self, fan_out: FanOutId) -> Option<ItemProgress> {
-        self.shared.fan_outs.find(fan_out).map(|live| live.progress())
+        self.shared.fan_outs.progress(fan_out)
     }
 
     /// Changes how a fan-out goes about its items while it runs. What runs already is not interrupted: where fewer may run at

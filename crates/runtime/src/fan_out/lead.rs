@@ -3,6 +3,7 @@
 mod begin;
 
 use std::sync::Arc;
+use std::sync::atomic::Ordering;
 use std::time::Duration;
 
 use flowstone_core::asset::{Outcome, Step};
@@ -217,7 +218,8 @@ impl LiveFanOut {
         match self.state() {
             BarrierState::Complete | BarrierState::Partial => {
                 let outcomes = outcomes(Arc::clone(&self.live.shared.store), self.fan_out, self.counts()).await?;
-                self.spec.gather(self.step.clone(), outcomes).await
+                let gathered = self.spec.gather(self.step.clone(), outcomes).await?;
+                Ok(self.count_rows(gathered))
             }
             BarrierState::Cancelled => Err(Error::new(ErrorKind::Cancelled, "its fan-out was cancelled")),
             _ => {
@@ -228,6 +230,20 @@ impl LiveFanOut {
                     flowstone_core::ErrorRecord::into_error,
                 ))
             }
+        }
+    }
+}
+
+impl LiveFanOut {
+    /// Lets it be seen how many rows are stored, as they are. An item's own rows become its result in memory.
+    fn count_rows(&self, gathered: Outcome<GatheredValue>) -> Outcome<GatheredValue> {
+        match gathered {
+            Outcome::Value(GatheredValue::Rows(rows, manifest)) if self.depth == 0 => {
+                let written = self.live.shared.fan_outs.stores(self, rows.len());
+                let rows = rows.watched(move |taken| written.store(taken, Ordering::Relaxed));
+                Outcome::Value(GatheredValue::Rows(rows, manifest))
+            }
+            other => other,
         }
     }
 }

@@ -11,7 +11,7 @@ use flowstone_core::{AssetId, FanOutId, Result, RunId};
 use jiff::Timestamp;
 use serde::Serialize;
 
-use crate::control::LiveItems;
+use crate::control::{LiveItems, LiveResults};
 use crate::output::{ErrorJson, counted, size};
 use crate::progress::duration;
 use crate::state::KnownAssets;
@@ -44,6 +44,9 @@ pub(super) struct FanOutJson<'a> {
     pub(super) options: OptionsJson,
     /// The fan-outs that stand within it, at any depth.
     pub(super) nested: Option<Nested>,
+    /// How many rows of what its items gave are stored; none before, without a process that says so, and where a function
+    /// gathers them.
+    pub(super) results: Option<LiveResults>,
     /// What was made of what its items gave; none until then, and once another run has made the partition again.
     pub(super) value: Option<ValueJson>,
     pub(super) opened_at: Timestamp,
@@ -323,7 +326,20 @@ impl<'a> FanOuts<'a> {
         let live = self.live.get(&row.fan_out);
         let (asset, partition) = self.known.name(row.asset, row.partition);
         let left = counts.pending + counts.leased;
-        let per_second = live.and_then(|live| rate(live, self.now));
+        let goes_on = live.filter(|_| !row.state.is_terminal());
+        let per_second = goes_on.and_then(|live| rate(live, self.now));
+        let value = self.values.get(&row.fan_out);
+        // What was stored as rows has a manifest.
+        let stored = value
+            .filter(|value| value.manifest.is_some())
+            .and_then(|value| value.rows);
+        let results = match stored {
+            Some(rows) => Some(LiveResults {
+                written: rows,
+                total: rows,
+            }),
+            None => live.and_then(|live| live.results),
+        };
         let is_filling = live.map_or(row.state == BarrierState::Filling, |live| live.is_filling);
         FanOutJson {
             fan_out: row.fan_out,
@@ -344,7 +360,8 @@ impl<'a> FanOuts<'a> {
                 .map(|rate| (left as f64 / rate * 1000.0) as u64),
             options: (&row.options).into(),
             nested,
-            value: self.values.get(&row.fan_out).cloned(),
+            results,
+            value: value.cloned(),
             opened_at: row.opened_at,
             moved_at: row.moved_at,
             error: row.error.as_ref().map(ErrorJson::from),
@@ -364,6 +381,7 @@ mod tests {
     use std::num::NonZeroU32;
 
     use flowstone_core::fan_out::{FailurePolicy, RateLimit};
+    use flowstone_core::memory::MemoryStore;
 
     use super::*;
 
@@ -398,6 +416,7 @@ mod tests {
             is_filling: false,
             ended_before: 100,
             since: Timestamp::UNIX_EPOCH,
+            results: None,
         };
         let after = |seconds| Timestamp::UNIX_EPOCH + jiff::SignedDuration::from_secs(seconds);
 
@@ -408,6 +427,70 @@ mod tests {
             ..live
         };
         assert_eq!(rate(&idle, after(10)), None);
+    }
+
+    #[tokio::test]
+    async fn rows_are_told_while_they_are_stored_and_once_they_are() {
+        let id: FanOutId = "018f4e5c-8c4e-7cc0-9c4b-3c7a5a6d2f10".parse().unwrap();
+        let counts = BarrierCounts {
+            total: 1_000,
+            succeeded: 1_000,
+            ..BarrierCounts::default()
+        };
+        let row = FanOutRow {
+            fan_out: id,
+            run: RunId(id.0),
+            asset: AssetId(1),
+            partition: 0,
+            parent: None,
+            epoch: 1,
+            state: BarrierState::Complete,
+            is_sealed: true,
+            options: FanOutOptions::default(),
+            shared: None,
+            cursor: None,
+            counts,
+            redriven: 0,
+            on_schedule_at: None,
+            error: None,
+            opened_at: Timestamp::UNIX_EPOCH,
+            moved_at: Timestamp::UNIX_EPOCH,
+        };
+        let live = LiveItems {
+            fan_out: id,
+            counts,
+            is_filling: false,
+            ended_before: 0,
+            since: Timestamp::UNIX_EPOCH,
+            results: Some(LiveResults {
+                written: 400,
+                total: 1_000,
+            }),
+        };
+        let known = KnownAssets::read(&MemoryStore::default()).await.unwrap();
+        let told = |live: Option<LiveItems>, manifest: Option<Option<serde_json::Value>>| {
+            let value = |manifest| ValueJson {
+                place: None,
+                bytes: 5,
+                rows: Some(1_000),
+                manifest,
+            };
+            let fan_outs = FanOuts {
+                rows: std::slice::from_ref(&row),
+                live: live.map(|live| (id, live)).into_iter().collect(),
+                values: manifest.map(|manifest| (id, value(manifest))).into_iter().collect(),
+                known: &known,
+                now: Timestamp::UNIX_EPOCH + jiff::SignedDuration::from_secs(10),
+            };
+            let told = fan_outs.one(id).unwrap();
+            (told.results.map(|rows| (rows.written, rows.total)), told.per_second)
+        };
+
+        assert_eq!(told(Some(live), None), (Some((400, 1_000)), None));
+        assert_eq!(told(None, None), (None, None), "no process says it");
+        let manifest = serde_json::json!({"succeeded": 1_000});
+        assert_eq!(told(None, Some(Some(manifest))), (Some((1_000, 1_000)), None));
+        assert_eq!(told(None, Some(None)), (None, None), "a function gathered them");
     }
 
     #[test]

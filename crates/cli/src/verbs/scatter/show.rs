@@ -10,10 +10,10 @@ use flowstone_core::{FanOutId, Result, RunId};
 use jiff::Timestamp;
 use serde::Serialize;
 
-use super::describe::{FanOutJson, FanOuts, ItemCounts, values};
+use super::describe::{FanOutJson, FanOuts, ItemCounts, ValueJson, values};
 use super::find::{Finder, Found};
 use crate::args::ScatterShowArgs;
-use crate::control::{Answer, Ask, LiveItems, ask};
+use crate::control::{Answer, Ask, LiveItems, LiveResults, ask};
 use crate::entry::Context;
 use crate::exit::{Exit, Failure};
 use crate::output::{aligned, counted, readable};
@@ -55,9 +55,10 @@ pub(super) async fn perform(context: &Context, args: &ScatterShowArgs) -> std::r
         Some(run) => store.fan_outs(FanOutFilter::OfRun(run.run)).await?,
         None => Vec::new(),
     };
+    let values = values(&*store, &rows).await?;
     let fan_outs = FanOuts {
-        live: live(context, &rows).await,
-        values: values(&*store, &rows).await?,
+        live: live(context, &rows, &values).await,
+        values,
         rows: &rows,
         known: &known,
         now: Timestamp::now(),
@@ -76,10 +77,17 @@ pub(super) async fn perform(context: &Context, args: &ScatterShowArgs) -> std::r
     Ok(Exit::Done)
 }
 
-/// How far those are that go on, as the process says that runs them. Without one, the ledger is all that is known.
-async fn live(context: &Context, rows: &[FanOutRow]) -> HashMap<FanOutId, LiveItems> {
-    let mut open: Vec<&FanOutRow> = rows.iter().filter(|row| !row.state.is_terminal()).collect();
-    open.sort_by_key(|row| row.parent.is_some());
+/// How far those are that go on or store what they gave, as the process says that runs them. Without one, the ledger is all
+/// that is known.
+async fn live(
+    context: &Context,
+    rows: &[FanOutRow],
+    values: &HashMap<FanOutId, ValueJson>,
+) -> HashMap<FanOutId, LiveItems> {
+    let may_store = |row: &FanOutRow| row.parent.is_none() && !values.contains_key(&row.fan_out);
+    let may_go_on = |row: &&FanOutRow| !row.state.is_terminal() || may_store(row);
+    let mut open: Vec<&FanOutRow> = rows.iter().filter(may_go_on).collect();
+    open.sort_by_key(|row| (row.state.is_terminal(), row.parent.is_some()));
     let open: Vec<FanOutId> = open.iter().take(LIVE_ASKED_MAX).map(|row| row.fan_out).collect();
     if open.is_empty() {
         return HashMap::new();
@@ -193,6 +201,10 @@ fn detail(fan_out: &FanOutJson<'_>, program: &str) -> String {
             counted(counts.total, "item"),
             counts.to_text()
         ));
+    }
+    if let (Some(results), None) = (&fan_out.results, &fan_out.value) {
+        let LiveResults { written, total } = results;
+        text.push_str(&format!("\n  results: {written} of {} written", counted(*total, "row")));
     }
     if let Some(value) = &fan_out.value {
         text.push_str(&format!("\n  value: {}", value.to_text()));
