@@ -13,6 +13,7 @@ use flowstone_core::{Result, RunId};
 use ractor::{Actor, ActorProcessingErr, ActorRef};
 use tokio::sync::mpsc;
 use tokio::task::JoinHandle;
+use tokio_util::sync::CancellationToken;
 
 use crate::run_actor::RunMessage;
 use crate::worker::{self, Order};
@@ -144,6 +145,9 @@ pub(crate) struct DispatcherState {
     actors: HashMap<RunId, ActorRef<RunMessage>>,
     /// The workers that were not given up, so that a stop can wait until they are gone.
     hired: Vec<(Arc<AtomicBool>, JoinHandle<()>)>,
+    /// Ends workers that have nothing in hand. That nobody can send them an order is no sign of the end: a slot that
+    /// comes back too late lies in the dispatcher's mailbox for as long as the workers are waited for.
+    stop: CancellationToken,
     stop_wait_max: Duration,
 }
 
@@ -166,6 +170,7 @@ impl Actor for Dispatcher {
             waiting,
             actors: HashMap::new(),
             hired: Vec::with_capacity(workers),
+            stop: CancellationToken::new(),
             stop_wait_max,
         };
         (0..workers).for_each(|_| state.hire());
@@ -210,7 +215,7 @@ impl Actor for Dispatcher {
         _: ActorRef<DispatcherMessage>,
         state: &mut DispatcherState,
     ) -> Result<(), ActorProcessingErr> {
-        state.free.clear();
+        state.stop.cancel();
         state.hired.retain(|(given_up, _)| !given_up.load(Ordering::Acquire));
         let gone = futures::future::join_all(state.hired.drain(..).map(|(_, worker)| worker));
         drop(tokio::time::timeout(state.stop_wait_max, gone).await);
@@ -222,7 +227,7 @@ impl DispatcherState {
     fn hire(&mut self) {
         let (orders, inbox) = mpsc::channel(1);
         let given_up = Arc::new(AtomicBool::new(false));
-        let worker = tokio::spawn(worker::work(inbox));
+        let worker = tokio::spawn(worker::work(inbox, self.stop.clone()));
         self.hired.push((Arc::clone(&given_up), worker));
         self.free.push(Worker { orders, given_up });
     }
@@ -247,5 +252,65 @@ impl DispatcherState {
                 self.actors.remove(&run);
             }
         }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    /// Stands in for a run's actor: passes on the slots that it gets.
+    struct Asking;
+
+    impl Actor for Asking {
+        type Msg = RunMessage;
+        type State = mpsc::Sender<Slot>;
+        type Arguments = mpsc::Sender<Slot>;
+
+        async fn pre_start(
+            &self,
+            _: ActorRef<RunMessage>,
+            slots: Self::Arguments,
+        ) -> Result<Self::State, ActorProcessingErr> {
+            Ok(slots)
+        }
+
+        async fn handle(
+            &self,
+            _: ActorRef<RunMessage>,
+            message: RunMessage,
+            slots: &mut Self::State,
+        ) -> Result<(), ActorProcessingErr> {
+            if let RunMessage::Granted(slot) = message {
+                slots.send(slot).await?;
+            }
+            Ok(())
+        }
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn a_slot_that_comes_back_to_a_dispatcher_that_stops_holds_nobody_up() {
+        let (sender, mut slots) = mpsc::channel(1);
+        let (asking, _) = Actor::spawn(None, Asking, sender).await.unwrap();
+        let stop_wait_max = Duration::from_secs(60 * 60);
+        let (dispatcher, gone) = DispatcherHandle::start(&asking.get_cell(), 1, stop_wait_max)
+            .await
+            .unwrap();
+        let want = DispatcherMessage::Want {
+            run: RunId(uuid::Uuid::from_u128(1)),
+            priority: 0,
+            actor: asking.clone(),
+            count: 1,
+        };
+        dispatcher.actor.cast(want).unwrap();
+        let slot = slots.recv().await.unwrap();
+        let began = tokio::time::Instant::now();
+
+        // It is asked to stop, and has not looked yet.
+        dispatcher.actor.stop(None);
+        drop(slot);
+        gone.await.unwrap();
+
+        assert_eq!(began.elapsed(), Duration::ZERO, "somebody was waited for");
     }
 }

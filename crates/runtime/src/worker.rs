@@ -76,9 +76,9 @@ impl Drop for Order {
     }
 }
 
-/// Works until nobody can send an order any more.
-pub(crate) async fn work(mut orders: mpsc::Receiver<Order>) {
-    while let Some(order) = orders.recv().await {
+/// Works until it is told to stop, or nobody can send an order any more.
+pub(crate) async fn work(mut orders: mpsc::Receiver<Order>, stop: CancellationToken) {
+    while let Some(Some(order)) = stop.run_until_cancelled(orders.recv()).await {
         carry_out(order).await;
     }
 }
