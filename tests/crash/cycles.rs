@@ -69,7 +69,7 @@ fn no_kill_loses_doubles_or_halves_anything() {
             let most = if point.starts_with("commit") { 8.0 } else { 100.0 };
             Order {
                 fail_point: Some((point, 1 + (random.next() * most) as u64)),
-                only_open: false,
+                ..Order::default()
             }
         } else {
             Order::default()

@@ -7,6 +7,10 @@ use std::time::{Duration, Instant};
 
 /// No condition that a test waits for takes this long, however busy the machine is.
 pub(crate) const DEADLINE: Duration = Duration::from_secs(100);
+/// Leaves the cores to what is waited for.
+const LOOK_EVERY: Duration = Duration::from_millis(20);
+/// Where the moments of kills come from; `xtask proof` names others.
+const SEED: u64 = 2013;
 
 /// Sends a signal; false if there is nobody to get it.
 pub(crate) fn send(signal: &str, pid: u32) -> bool {
@@ -36,6 +40,22 @@ pub(crate) fn wait_at_most(mut child: Child, moment: Duration) -> Option<ExitSta
     status.code().is_some().then_some(status)
 }
 
+/// How it ended, or nothing if it was killed because it had not when something came to be so.
+pub(crate) fn wait_until(mut child: Child, is_so: impl Fn() -> bool) -> Option<ExitStatus> {
+    let started = Instant::now();
+    while !is_so() {
+        if let Some(status) = child.try_wait().unwrap() {
+            return Some(status);
+        }
+        assert!(started.elapsed() < DEADLINE, "waited in vain");
+        std::thread::park_timeout(LOOK_EVERY);
+    }
+    // It may have ended just now; then there is nobody to kill.
+    child.kill().unwrap();
+    let status = child.wait().unwrap();
+    status.code().is_some().then_some(status)
+}
+
 /// What it said and how it ended; it is killed if it has not by then.
 pub(crate) fn output_at_most(child: Child, moment: Duration) -> Output {
     let (sender, ended) = sync_channel(1);
@@ -56,8 +76,7 @@ pub(crate) fn eventually(what: &str, is_so: impl Fn() -> bool) {
     let started = Instant::now();
     while !is_so() {
         assert!(started.elapsed() < DEADLINE, "waited in vain until {what}");
-        // Leaves the cores to what is waited for.
-        std::thread::park_timeout(Duration::from_millis(20));
+        std::thread::park_timeout(LOOK_EVERY);
     }
 }
 
@@ -65,15 +84,12 @@ pub(crate) fn eventually(what: &str, is_so: impl Fn() -> bool) {
 pub(crate) struct Random(u64);
 
 impl Random {
-    /// From the seed that the environment names, or from the time.
+    /// From the seed that the environment names, or from that of every day.
     pub(crate) fn from_env() -> Self {
         let given = std::env::var("CRASH_SEED")
             .ok()
             .map(|text| text.parse().expect("CRASH_SEED is a number"));
-        let seed = given.unwrap_or_else(|| {
-            let time = std::time::SystemTime::now().duration_since(std::time::UNIX_EPOCH);
-            time.map_or(0, |time| time.as_micros() as u64)
-        });
+        let seed = given.unwrap_or(SEED);
         let told = format!("to kill at the same moments again: CRASH_SEED={seed}\n");
         std::io::stderr().write_all(told.as_bytes()).unwrap();
         Self(seed)

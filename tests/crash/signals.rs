@@ -15,7 +15,12 @@ fn a_frozen_process_keeps_its_ledger_and_goes_on() {
     let state = tempfile::tempdir().unwrap();
     finish(state.path(), &Order::default());
     let had = made(state.path());
-    let frozen = soak::start(state.path(), &Order::default());
+    // It must not come to its end before it is frozen.
+    let held = Order {
+        is_held: true,
+        ..Order::default()
+    };
+    let frozen = soak::start(state.path(), &held);
     eventually("it works", || soak::executed(state.path()).len() as u64 > had);
     assert!(send("STOP", frozen.id()));
 
@@ -27,6 +32,7 @@ fn a_frozen_process_keeps_its_ledger_and_goes_on() {
         said.contains("locked") || said.contains("in use") || said.contains("another"),
         "{said}"
     );
+    soak::let_go(state.path());
     freeze(frozen.id(), Duration::from_secs(1));
 
     let output = output_at_most(frozen, DEADLINE);

@@ -9,6 +9,7 @@ use std::path::{Path, PathBuf};
 use std::process::{Child, Command, Stdio};
 use std::sync::Arc;
 use std::sync::atomic::{AtomicI64, Ordering};
+use std::time::Duration;
 
 use async_trait::async_trait;
 use flowstone::asset::BatchPartition;
@@ -40,10 +41,15 @@ pub(crate) const FAIL_POINTS: [&str; 6] = [
 
 const STATE: &str = "FLOWSTONE_SOAK";
 const FAIL_POINT: &str = "FLOWSTONE_FAIL_POINT";
+/// Stops amid its steps until [`let_go`].
+const HOLD: &str = "FLOWSTONE_SOAK_HOLD";
 /// Makes nothing new, only what an earlier process left open.
 const ONLY_OPEN: &str = "FLOWSTONE_SOAK_ONLY_OPEN";
 /// Where the program notes what it executes, in its state folder.
 const EXECUTED: &str = "executed";
+/// The partition whose steps wait when the program is held, and the file in its state folder that lets them go.
+const HELD: u64 = PARTITIONS / 2;
+const LET_GO: &str = "let_go";
 
 /// How the program is started.
 #[derive(Debug, Clone, Default)]
@@ -51,6 +57,8 @@ pub(crate) struct Order {
     /// Die when this point is met for the so-manieth time.
     pub(crate) fail_point: Option<(&'static str, u64)>,
     pub(crate) only_open: bool,
+    /// Stop amid the steps until [`let_go`].
+    pub(crate) is_held: bool,
 }
 
 /// Starts the program on a state folder; standard output tells which runs it was told had ended.
@@ -69,7 +77,15 @@ pub(crate) fn start(state: &Path, order: &Order) -> Child {
     if order.only_open {
         command.env(ONLY_OPEN, "yes");
     }
+    if order.is_held {
+        command.env(HOLD, "yes");
+    }
     command.spawn().unwrap()
+}
+
+/// Lets a program that is held go on.
+pub(crate) fn let_go(state: &Path) {
+    File::create(state.join(LET_GO)).unwrap();
 }
 
 /// The steps that were begun in a state folder, in order: run, asset, partition.
@@ -215,6 +231,8 @@ fn pipeline(state: &Path, death: &Arc<Death>) -> Result<Pipeline> {
 struct Note {
     file: File,
     death: Arc<Death>,
+    /// What lets it go, if it is held.
+    held: Option<PathBuf>,
 }
 
 impl Note {
@@ -225,6 +243,7 @@ impl Note {
         Ok(Self {
             file,
             death: Arc::clone(death),
+            held: std::env::var_os(HOLD).map(|_| state.join(LET_GO)),
         })
     }
 
@@ -234,6 +253,9 @@ impl Note {
         let line = format!("{run} {asset} {partition}\n");
         // One write, so that lines of two workers do not mix.
         (&self.file).write_all(line.as_bytes())?;
+        while partition == HELD && self.held.as_ref().is_some_and(|let_go| !let_go.exists()) {
+            std::thread::park_timeout(Duration::from_millis(5));
+        }
         Ok(partition)
     }
 

@@ -31,7 +31,8 @@ fn shared_sum(notes: &Notes, first: u64, delay: Duration) -> Asset {
 
 /// Runs until some items have ended, then stops.
 async fn stopped_half_way(notes: &Notes) -> Result<World> {
-    let world = World::new([shared_sum(notes, 0, Duration::from_millis(20))]).await?;
+    // A second in all, of which a fifth has passed when it is stopped.
+    let world = World::new([shared_sum(notes, 0, Duration::from_millis(50))]).await?;
     let run = world.engine.submit(world.everything()).await?;
     while notes.count() < 60 {
         tokio::time::sleep(Duration::from_millis(5)).await;

@@ -120,6 +120,9 @@ pub fn run(is_long: bool, out: &mut impl Write, talk: &mut impl Write) -> io::Re
                 cargo.env(name, if is_long { long } else { usual });
             }
         }
+        if std::env::var_os("CRASH_SEED").is_none() {
+            cargo.env("CRASH_SEED", first.to_string());
+        }
         if let Some(seed) = seed {
             writeln!(talk, "PROPTEST_RNG_SEED={seed}")?;
             cargo.env("PROPTEST_RNG_SEED", seed.to_string());

@@ -50,11 +50,34 @@ pub(crate) async fn ask(state_dir: &Path, ask: &Ask) -> Result<Option<Answer>> {
     };
     match timeout(wait_max, asked).await {
         Err(_) => Err(failed("it did not answer in time".to_owned())),
+        // It ended before it heard the question…
+        Ok(Err(error)) if matches!(error.kind(), IoErrorKind::ConnectionReset | IoErrorKind::BrokenPipe) => Ok(None),
         Ok(Err(error)) => Err(failed(error.to_string())),
-        // It ended before it could answer.
+        // … or before it could answer.
         Ok(Ok(0)) => Ok(None),
         Ok(Ok(_)) => serde_json::from_str(&answer)
             .map(Some)
             .map_err(|error| failed(error.to_string())),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use tokio::net::UnixListener;
+
+    use super::*;
+
+    #[tokio::test]
+    async fn a_process_that_ends_before_it_hears_the_question_is_nobody() {
+        let folder = tempfile::tempdir().unwrap();
+        let listener = UnixListener::bind(folder.path().join(SOCKET_NAME)).unwrap();
+        let ends = async {
+            let (stream, _) = listener.accept().await.unwrap();
+            stream.readable().await.unwrap();
+        };
+
+        let (answer, ()) = tokio::join!(ask(folder.path(), &Ask::Who), ends);
+
+        assert!(matches!(answer, Ok(None)), "{answer:?}");
     }
 }

@@ -135,6 +135,12 @@ async fn a_connection_that_is_lost_is_made_again() {
     let mut other = PgConnection::connect(&url).await.unwrap();
     let ended = sqlx::query("SELECT pg_terminate_backend($1)").bind(i32::try_from(pid).unwrap());
     ended.execute(&mut other).await.unwrap();
+    // It ends some time after it was told to.
+    let is_there = "SELECT count(*) FROM pg_stat_activity WHERE pid = $1";
+    let is_there = || sqlx::query_scalar::<_, i64>(is_there).bind(i32::try_from(pid).unwrap());
+    while is_there().fetch_one(&mut other).await.unwrap() > 0 {
+        tokio::task::yield_now().await;
+    }
 
     let lost = reader.read(first.next.as_ref(), 2).await.unwrap_err();
     let second = reader.read(first.next.as_ref(), 2).await.unwrap();

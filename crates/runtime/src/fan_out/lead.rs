@@ -12,6 +12,7 @@ use flowstone_core::fan_out::{
 };
 use flowstone_core::store::{FanOutRow, Lead, Record};
 use flowstone_core::{BoxFuture, Error, ErrorKind, FanOutId, Result};
+use tokio::time::Instant;
 use tokio_util::sync::CancellationToken;
 use tracing::warn;
 
@@ -107,17 +108,28 @@ impl LiveFanOut {
         };
         tokio::pin!(feed, items);
         let (mut is_fed, mut is_stopping) = (false, false);
+        let mut looked = Instant::now();
         self.live.nudge_for_items();
         while !self.is_over() {
             if is_stopping && self.counts().leased == 0 {
                 return Err(Error::new(ErrorKind::Cancelled, "it was asked to end"));
             }
-            let (due, look) = (self.until_due(), self.until_look());
+            let (due, look) = (self.until_due(), self.hangs_after().map(|after| after / 2));
+            let until_look = look.unwrap_or_default().saturating_sub(looked.elapsed());
             tokio::select! {
                 biased;
                 () = self.step.cancelled.cancelled(), if !is_stopping => {
                     is_stopping = true;
                     self.asked_to_end(run_stop).await?;
+                }
+                // Before what may happen again and again, so that nothing keeps it from looking.
+                () = tokio::time::sleep(until_look), if look.is_some() => {
+                    // Who comes late cannot tell who hangs: the whole process may have stood still.
+                    let is_late = Some(looked.elapsed() / 2) > look;
+                    looked = Instant::now();
+                    if !is_late {
+                        self.give_up_hanging().await?;
+                    }
                 }
                 fed = &mut feed, if !is_fed && !is_stopping => {
                     is_fed = true;
@@ -130,7 +142,6 @@ impl LiveFanOut {
                     self.live.nudge_for_items();
                     self.has_more.notify_waiters();
                 }
-                () = tokio::time::sleep(look.unwrap_or_default()), if look.is_some() => self.give_up_hanging().await?,
             }
         }
         let end_on_disk = self.core().end_on_disk.take();
@@ -155,12 +166,8 @@ impl LiveFanOut {
         )
     }
 
-    /// How long until it is to be looked whether workers hang; `None` where items have all the time in the world.
-    fn until_look(&self) -> Option<Duration> {
-        self.hangs_after().map(|after| after / 2)
-    }
-
-    /// How long a worker shows nothing of itself when an item blocks its thread beyond its timeout.
+    /// How long a worker shows nothing of itself when an item blocks its thread beyond its timeout; `None` where items have
+    /// all the time in the world.
     fn hangs_after(&self) -> Option<Duration> {
         let timeout = self.core().machine.options().item_timeout?;
         Some((timeout + 2 * self.live.shared.cancel_grace).max(HANGS_AFTER_MIN))

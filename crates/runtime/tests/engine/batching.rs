@@ -469,7 +469,7 @@ async fn a_call_whose_thread_hangs_is_given_up_and_the_others_are_made() {
         [Asset::new("hangs")
             .partitions(numbered(4))
             // Longer than a call takes that does not hang, however busy the machine is.
-            .deadline(Duration::from_millis(500))
+            .deadline(Duration::from_secs(2))
             .retry(Retry::never())
             .run_batch(4, move |context: BatchContext| {
                 if context.partitions().any(|partition| number(&partition) == 2) {

@@ -14,7 +14,9 @@ use flowstone_runtime::{Engine, EngineOptions, RunReport};
 use tokio::time::Instant;
 
 use crate::doctored::{Fate, doctored, is_claim};
-use crate::support::{Count, GRACE, all_of, engine, engine_on, eventually, numbered, options, pipeline, within};
+use crate::support::{
+    Count, GRACE, all_of, engine, engine_on, eventually, forced, numbered, options, pipeline, within,
+};
 
 fn timed(name: &str, deadline: Duration) -> Asset {
     Asset::new(name).deadline(deadline).retry(Retry::never())
@@ -142,8 +144,12 @@ async fn a_worker_whose_thread_hangs_is_given_up_and_replaced() {
 
     drop(release);
     eventually(|| left.get() == 1).await;
-    let again = within(engine.run(all_of(&["hangs"]))).await.unwrap();
+    let again = within(engine.run(forced(&["other"]))).await.unwrap();
     assert_eq!(again.counts.succeeded, 1, "the worker that came back late does no harm");
+    assert_eq!(
+        engine.load::<()>("hangs", "").await.unwrap_err().kind(),
+        ErrorKind::NotFound
+    );
 }
 
 #[tokio::test(start_paused = true)]

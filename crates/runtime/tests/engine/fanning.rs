@@ -545,3 +545,35 @@ async fn an_item_that_blocks_its_thread_is_found_out_and_holds_up_nobody_else() 
     assert!(failed[0].1.contains("died 3 times"), "{failed:?}");
     drop(release);
 }
+
+/// Others that end all the time keep the lead from nothing.
+#[tokio::test(flavor = "multi_thread", worker_threads = 6)]
+async fn an_item_that_blocks_its_thread_is_found_out_while_others_go_on() {
+    let (release, held) = std::sync::mpsc::sync_channel::<()>(1);
+    let (held, sevens) = (Arc::new(Mutex::new(held)), Arc::new(AtomicU32::new(0)));
+    let numbers = Numbers::new(40, move |number, _| {
+        let (held, sevens) = (Arc::clone(&held), Arc::clone(&sevens));
+        async move {
+            if number == 7 {
+                if sevens.fetch_add(1, Ordering::SeqCst) == 0 {
+                    drop(held.lock().map(|held| held.recv()));
+                }
+            } else if sevens.load(Ordering::SeqCst) < 2 {
+                return Err(Error::transient("the seven is to be tried again first"));
+            }
+            Ok(Outcome::Value(number))
+        }
+    });
+    let numbers = numbers.with(|options| {
+        options.item_timeout = Some(Duration::from_millis(10));
+        options.retry = Retry::exponential(u32::MAX).between(Duration::from_millis(5), Duration::from_millis(5));
+    });
+    let engine = engine([numbers.asset()]).await;
+
+    let report = tokio::time::timeout(Duration::from_secs(60), engine.run(sum_of_all())).await;
+
+    let report = report.expect("nobody finds out").unwrap();
+    assert_eq!(report.state, RunState::Succeeded, "{report:?}");
+    assert_eq!(value(&engine).await.0, sum_to(40));
+    drop(release);
+}

@@ -119,7 +119,10 @@ async fn runs_that_want_one_slot_take_turns() {
     let first = engine.submit(all_of(&["first"])).await.unwrap();
     gate.arrived().await;
     let second = engine.submit(all_of(&["second"])).await.unwrap();
-    tokio::time::sleep(Duration::from_millis(1)).await;
+    // There is one thread: in so many turns everything has happened that can.
+    for _ in 0..1_000 {
+        tokio::task::yield_now().await;
+    }
     gate.let_through(1_000);
     within(async { tokio::try_join!(first.wait(), second.wait()) })
         .await
@@ -132,8 +135,8 @@ async fn runs_that_want_one_slot_take_turns() {
 
 #[tokio::test]
 async fn a_slot_comes_back_from_a_panic_a_failure_a_cancel_and_code_that_hangs() {
-    let hang = Gate::new();
-    let never = hang.clone();
+    let (hang, stay) = (Gate::new(), Gate::new());
+    let stays = stay.clone();
     let engine = engine(
         1,
         3,
@@ -152,9 +155,13 @@ async fn a_slot_comes_back_from_a_panic_a_failure_a_cancel_and_code_that_hangs()
                 .retry(Retry::never())
                 .deadline(Duration::from_millis(30))
                 .run(move || {
-                    let never = never.clone();
-                    async move { never.pass().await }
+                    let hang = hang.clone();
+                    async move { hang.pass().await }
                 }),
+            Asset::new("stays").pool("api", 1).run(move || {
+                let stays = stays.clone();
+                async move { stays.pass().await }
+            }),
             Asset::new("works").pool("api", 1).run(|| async { 1_i64 }),
         ],
     )
@@ -163,8 +170,8 @@ async fn a_slot_comes_back_from_a_panic_a_failure_a_cancel_and_code_that_hangs()
         let report = within(engine.run(all_of(&[name]))).await.unwrap();
         assert_eq!(report.state, RunState::Failed, "{name}");
     }
-    let cancelled = engine.submit(all_of(&["hangs"])).await.unwrap();
-    hang.arrived().await;
+    let cancelled = engine.submit(all_of(&["stays"])).await.unwrap();
+    stay.arrived().await;
     let waiting = engine.submit(all_of(&["works"])).await.unwrap();
     within(cancelled.cancel()).await.unwrap();
 

@@ -19,10 +19,23 @@ use crate::error::sort_io;
 const OWN_CLOSE_WAIT_MAX: Duration = Duration::from_secs(2);
 const OWN_CLOSE_PROBE_EVERY: Duration = Duration::from_millis(2);
 
+/// How long a lock that another process seems to hold is looked at again before it is refused: who looks whether anybody
+/// holds it does so by taking it for a moment, and so does a process that was just started by its last owner.
+const OTHER_WAIT_MAX: Duration = Duration::from_millis(100);
+
 /// Held for as long as somebody may write the ledger.
 #[derive(Debug)]
 pub(super) struct OwnerLock {
-    _file: File,
+    file: File,
+}
+
+impl Drop for OwnerLock {
+    /// Closing the file is not enough: a process that is being started by another thread has a copy of it for a moment.
+    fn drop(&mut self) {
+        if let Err(error) = self.file.unlock() {
+            tracing::debug!(%error, "the lock goes with its file");
+        }
+    }
 }
 
 impl OwnerLock {
@@ -39,14 +52,18 @@ impl OwnerLock {
             .truncate(false)
             .open(path)
             .map_err(|error| denied(&error))?;
-        let deadline = Instant::now() + OWN_CLOSE_WAIT_MAX;
+        let begun = Instant::now();
         loop {
             match file.try_lock() {
                 Ok(()) => break,
                 Err(TryLockError::Error(error)) => return Err(denied(&error)),
                 Err(TryLockError::WouldBlock) => {
                     let holder = holder_of(&mut file);
-                    if holder != Some(process::id()) || Instant::now() >= deadline {
+                    let wait_max = match holder == Some(process::id()) {
+                        true => OWN_CLOSE_WAIT_MAX,
+                        false => OTHER_WAIT_MAX,
+                    };
+                    if begun.elapsed() >= wait_max {
                         return Err(held(path, holder));
                     }
                     sleep(OWN_CLOSE_PROBE_EVERY).await;
@@ -57,7 +74,7 @@ impl OwnerLock {
             // The lock holds all the same, and a full disk must not keep anybody from opening what is there.
             tracing::debug!(%error, "the lock file does not name its holder");
         }
-        Ok(Self { _file: file })
+        Ok(Self { file })
     }
 }
 
@@ -95,4 +112,38 @@ fn write_holder(file: &mut File) -> std::io::Result<()> {
     file.set_len(0)?;
     file.rewind()?;
     writeln!(file, "{}", process::id())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[tokio::test]
+    async fn a_lock_that_was_dropped_is_free_though_a_process_that_begins_has_a_copy_of_its_file() {
+        let folder = tempfile::tempdir().unwrap();
+        let path = folder.path().join("lock");
+        let lock = OwnerLock::take(&path).await.unwrap();
+        // What a process has from the moment it is made until it becomes another program.
+        let _copy = lock.file.try_clone().unwrap();
+
+        drop(lock);
+
+        assert!(File::open(&path).unwrap().try_lock().is_ok());
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn who_looks_whether_it_is_held_keeps_nobody_from_taking_it() {
+        let folder = tempfile::tempdir().unwrap();
+        let path = folder.path().join("lock");
+        fs::write(&path, "4194305\n").unwrap();
+        let looking = File::open(&path).unwrap();
+        looking.lock_shared().unwrap();
+
+        let (taken, ()) = tokio::join!(OwnerLock::take(&path), async {
+            sleep(OTHER_WAIT_MAX / 2).await;
+            looking.unlock().unwrap();
+        });
+
+        assert!(taken.is_ok(), "{taken:?}");
+    }
 }

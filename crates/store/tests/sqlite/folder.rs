@@ -55,7 +55,7 @@ async fn another_process_is_named_by_its_id() {
     assert_eq!(error.kind(), ErrorKind::Locked);
     assert!(error.to_string().contains("process 4194305"), "{error}");
     assert!(error.advice().unwrap().contains("4194305"));
-    drop(lock);
+    lock.unlock().unwrap();
     SqliteStore::open(state.path()).await.unwrap();
 }
 
@@ -242,7 +242,13 @@ fn a_read_only_folder_is_refused_with_what_to_do() {
     const NOBODY: u32 = 65_534;
     let state = tempfile::tempdir().unwrap();
     let program = state.path().join("tests");
-    fs::copy(std::env::current_exe().unwrap(), &program).unwrap();
+    // By another process: one that is being started meanwhile would have a copy of a file that is written here, and what is
+    // being written cannot be started.
+    let copied = Command::new("cp")
+        .arg(std::env::current_exe().unwrap())
+        .arg(&program)
+        .status();
+    assert!(copied.unwrap().success());
     let dir = state.path().join("state");
     fs::create_dir(&dir).unwrap();
     for path in [state.path(), &program, &dir] {
