@@ -165,6 +165,12 @@ impl Node {
         self.asset.keep_versions
     }
 
+    /// True when its function takes a section of the run configuration.
+    pub fn takes_config(&self) -> bool {
+        let mut arguments = self.asset.arguments.iter();
+        arguments.any(|argument| matches!(argument, crate::asset::Argument::Config { .. }))
+    }
+
     /// Checks a section of the run configuration against the function's arguments; `None` when it takes none.
     pub fn check_config(&self, section: &serde_json::Value) -> Option<Result<()>> {
         self.asset.arguments.iter().find_map(|argument| match argument {

@@ -30,7 +30,7 @@ pub enum Address {
     Inline(Bytes),
     /// A location that the IO manager made from ids, for example an object's path below its root. What it remembers
     /// besides stands behind a `#`, which no place contains.
-    Location(String),
+    Location(Arc<str>),
 }
 
 impl Address {

@@ -91,9 +91,14 @@ impl<'de> Deserialize<'de> for RunConfig {
 }
 
 impl RunConfig {
+    /// The section of `asset`, if there is one.
+    pub fn given(&self, asset: &AssetKey) -> Option<&serde_json::Map<String, serde_json::Value>> {
+        self.0.get(asset)
+    }
+
     /// The section of `asset`; an empty object when there is none.
     pub fn section(&self, asset: &AssetKey) -> serde_json::Value {
-        serde_json::Value::Object(self.0.get(asset).cloned().unwrap_or_default())
+        serde_json::Value::Object(self.given(asset).cloned().unwrap_or_default())
     }
 }
 

@@ -9,6 +9,7 @@ mod edge;
 mod in_flight;
 mod lane;
 mod lineage;
+mod lists;
 mod machine;
 mod recover;
 mod state;
@@ -20,6 +21,7 @@ pub(crate) use suspects::{Care, Suspects};
 
 pub use chunk::{ChunkId, ChunkWork, StepEnd, StepEnded};
 pub use in_flight::InFlight;
+pub use lists::Lists;
 pub use machine::{Decision, RunEffect, RunEvent, RunMachine, close_open};
 pub use recover::Recorded;
 pub use state::{RunCounts, RunState, StepState};

@@ -85,7 +85,7 @@ impl IoManager for ObjectManager {
             };
             let bytes = object.len();
             let path = self.area.put(slot, extension_of(&*self.codec), object).await?;
-            (Address::Location(path.to_string()), bytes)
+            (Address::Location(path.to_string().into()), bytes)
         };
         Ok(Stored {
             address,

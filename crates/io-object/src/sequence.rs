@@ -105,7 +105,7 @@ impl Writing<'_> {
             self.stage().await?;
         }
         match self.staged {
-            Some(staged) => Ok((Address::Location(staged.publish().await?.to_string()), self.len)),
+            Some(staged) => Ok((Address::Location(staged.publish().await?.to_string().into()), self.len)),
             None => {
                 let len = self.begun.len() as u64;
                 Ok((Address::Inline(self.begun.into()), len))

@@ -107,7 +107,7 @@ pub(crate) fn from_footer(entries: Option<&Vec<KeyValue>>) -> Result<Vec<Seal>> 
 
 /// The address of the file at `path` whose footer has the seal `footer`.
 pub(crate) fn to_address(path: &ObjectPath, footer: &Seal) -> Address {
-    Address::Location(format!("{path}#{footer}"))
+    Address::Location(format!("{path}#{footer}").into())
 }
 
 /// Where the file at `address` lies, and its footer's seal.

@@ -9,7 +9,7 @@ use flowstone_core::io::Stored;
 use flowstone_core::partition::{EdgeShape, PartitionSet};
 use flowstone_core::{BoxFuture, Error, ErrorKind, Result, Value, Version};
 
-use crate::lanes::LaneScope;
+use crate::lanes::Lanes;
 
 /// How many addresses of one input are asked for at once.
 const PAGE_LEN_MAX: u64 = 2048;
@@ -19,7 +19,8 @@ const PAGE_LEN_MAX: u64 = 2048;
 /// Addresses that only the store knows are read a page at a time: what the first step needs, and what those after it
 /// are going to need.
 pub(crate) struct ChunkInputs {
-    lane: Arc<LaneScope>,
+    lanes: Arc<Lanes>,
+    lane: usize,
     steps: PartitionSet,
     /// The last page of each input of which one was read.
     pages: Mutex<HashMap<usize, Page>>,
@@ -29,9 +30,10 @@ pub(crate) struct ChunkInputs {
 type Page = HashMap<u64, (Version, Stored)>;
 
 impl ChunkInputs {
-    /// The inputs of `steps`.
-    pub(crate) fn new(lane: Arc<LaneScope>, steps: PartitionSet) -> Self {
+    /// The inputs of `steps` of a lane.
+    pub(crate) fn new(lanes: Arc<Lanes>, lane: usize, steps: PartitionSet) -> Self {
         Self {
+            lanes,
             lane,
             steps,
             pages: Mutex::default(),
@@ -41,13 +43,13 @@ impl ChunkInputs {
 
 impl InputLoader for ChunkInputs {
     fn partitions(&self, input: usize, partition: u64) -> Result<PartitionSet> {
-        let scope = &self.lane.inputs[input];
-        let needed = scope.mapping.upstream_of_one(partition);
-        Ok(scope.available(&needed))
+        let input = self.lanes.input(self.lane, input);
+        let needed = input.mapping.upstream_of_one(partition);
+        Ok(self.lanes.available(input, &needed))
     }
 
     fn only(&self, input: usize, partition: u64) -> Option<u64> {
-        let mapping = &self.lane.inputs[input].mapping;
+        let mapping = &self.lanes.input(self.lane, input).mapping;
         match mapping.kind() {
             EdgeShape::OneToOne { .. } => mapping.upstream_interval(partition).map(|(only, _)| only),
             EdgeShape::Broadcast | EdgeShape::Many => None,
@@ -65,8 +67,8 @@ impl ChunkInputs {
     }
 
     async fn load_pinned(&self, number: usize, upstream: u64) -> Result<Option<Value>> {
-        let input = &self.lane.inputs[number];
-        let (stored, version) = input.find(upstream);
+        let input = self.lanes.input(self.lane, number);
+        let (stored, version) = self.lanes.find(input, upstream);
         if version == Version::NONE {
             return Ok(None);
         }
@@ -74,7 +76,8 @@ impl ChunkInputs {
             Some(stored) => stored,
             None => self.look_up(number, upstream, version).await?,
         };
-        input.io.load(&stored, input.ty).await.map(Some)
+        let ty = self.lanes.node(input.upstream).output();
+        self.lanes.io(input.upstream).load(&stored, ty).await.map(Some)
     }
 
     async fn look_up(&self, number: usize, upstream: u64, version: Version) -> Result<Stored> {
@@ -85,14 +88,15 @@ impl ChunkInputs {
         if let Some(stored) = self.pages().get(&number).and_then(find) {
             return Ok(stored);
         }
-        let input = &self.lane.inputs[number];
+        let input = self.lanes.input(self.lane, number);
         let mut ahead = input.mapping.upstream_of(&self.steps);
         if ahead.len() > PAGE_LEN_MAX {
             ahead.remove_range((Bound::Unbounded, Bound::Excluded(upstream)));
             ahead = ahead.split_off_first(PAGE_LEN_MAX);
         }
-        let versions = input.versions_in_store(&ahead);
-        let made = self.lane.store.materializations(input.asset, &versions).await?;
+        let versions = self.lanes.versions_in_store(input, &ahead);
+        let asset = self.lanes.id(input.upstream);
+        let made = self.lanes.store().materializations(asset, &versions).await?;
         let page = made
             .into_iter()
             .map(|made| (made.partition, (made.version, made.stored)));

@@ -1,35 +1,50 @@
-//! What the workers of one run share about each planned asset.
+//! What the workers of one run share about its planned assets.
 
 use std::collections::BTreeMap;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 
 use flowstone_core::asset::{Body, RunScope};
+use flowstone_core::graph::{Node, NodeIx};
 use flowstone_core::io::{IoManager, Stored};
 use flowstone_core::partition::{BoundMapping, PartitionSet};
 use flowstone_core::plan::RunPlan;
+use flowstone_core::run::{Lists, RunMachine, StepState};
 use flowstone_core::store::{Store, Versions};
-use flowstone_core::{AssetId, Result, RunId, TypeInfo, Version};
+use flowstone_core::{AssetId, Result, Version};
 
 use crate::engine::Shared;
 
-/// One planned asset, as its workers see it.
-pub(crate) struct LaneScope {
-    pub(crate) scope: Arc<RunScope>,
-    pub(crate) asset: AssetId,
-    pub(crate) io: Arc<dyn IoManager>,
-    pub(crate) store: Arc<dyn Store>,
-    pub(crate) inputs: Vec<InputScope>,
-    pub(crate) outputs: Arc<LaneOutputs>,
-    pub(crate) body: Body,
-    pub(crate) deadline: Option<Duration>,
-    pub(crate) cancel_grace: Duration,
+/// The planned assets of one run, as its workers see them, by their place in the plan.
+pub(crate) struct Lanes {
+    shared: Arc<Shared>,
+    lanes: Vec<Lane>,
+    inputs: Lists<LaneInput>,
 }
 
-impl LaneScope {
+/// One planned asset.
+pub(crate) struct Lane {
+    pub(crate) scope: Arc<RunScope>,
+    pub(crate) asset: AssetId,
+    pub(crate) outputs: LaneOutputs,
+}
+
+impl Lane {
+    pub(crate) fn node(&self) -> &Node {
+        self.scope.pipeline.graph().node(self.scope.node)
+    }
+
+    pub(crate) fn body(&self) -> &Body {
+        self.node().body()
+    }
+
+    pub(crate) fn deadline(&self) -> Option<Duration> {
+        self.node().deadline()
+    }
+
     /// A partition of the asset, for people.
     pub(crate) fn label(&self, partition: u64) -> String {
-        let node = self.scope.pipeline.graph().node(self.scope.node);
+        let node = self.node();
         if node.space().is_unit() {
             return node.key().to_string();
         }
@@ -38,38 +53,115 @@ impl LaneScope {
 }
 
 /// One input of a planned asset.
-pub(crate) struct InputScope {
-    pub(crate) asset: AssetId,
+pub(crate) struct LaneInput {
+    pub(crate) upstream: NodeIx,
     pub(crate) mapping: BoundMapping,
-    pub(crate) pinned: Versions,
-    /// What this run makes of the upstream, if it is planned.
-    pub(crate) planned: Option<Arc<LaneOutputs>>,
-    pub(crate) io: Arc<dyn IoManager>,
-    pub(crate) ty: TypeInfo,
+    pinned: Versions,
+    /// The upstream's place in the plan, if it is planned.
+    planned: Option<usize>,
 }
 
-impl InputScope {
-    /// Those of `needed` that have a value.
-    pub(crate) fn available(&self, needed: &PartitionSet) -> PartitionSet {
-        let mut available = self.pinned.of(needed).partitions();
-        if let Some(planned) = &self.planned {
+impl Lanes {
+    /// Sets up what the workers of a run share, with what earlier processes have made in it.
+    ///
+    /// # Errors
+    /// `NotFound` when the plan names an asset that there is not.
+    pub(crate) fn new(machine: &RunMachine, plan: &RunPlan, shared: Arc<Shared>) -> Result<Self> {
+        let graph = shared.pipeline.graph();
+        let places = plan.places(graph).collect::<Result<Vec<_>>>()?;
+        let mut lane_of = vec![None; graph.len()];
+        for (number, ix) in places.iter().enumerate() {
+            lane_of[ix.index()] = Some(number);
+        }
+        let mut lanes = Vec::with_capacity(places.len());
+        let mut inputs = Lists::with_capacity(places.len());
+        for (number, ((planned, ix), (_, steps))) in plan.assets.iter().zip(places).zip(machine.assets()).enumerate() {
+            let node = graph.node(ix);
+            let bound = node.inputs().iter().zip(&planned.pinned).zip(machine.mappings(number));
+            inputs.push(bound.map(|((input, pinned), mapping)| LaneInput {
+                upstream: input.upstream,
+                mapping: mapping.clone(),
+                pinned: pinned.clone(),
+                planned: lane_of[input.upstream.index()],
+            }));
+            let is_read = node.downstream().iter().any(|reader| lane_of[reader.index()].is_some());
+            let outputs = LaneOutputs {
+                base: planned.base.clone(),
+                is_read,
+                made: Mutex::default(),
+            };
+            outputs.add_recovered(steps.get(StepState::Succeeded));
+            lanes.push(Lane {
+                scope: Arc::new(RunScope {
+                    pipeline: shared.pipeline.clone(),
+                    node: ix,
+                    run: machine.run(),
+                    config: plan.config.section(node.key()),
+                    sets: Arc::clone(&shared.sets) as _,
+                }),
+                asset: planned.id,
+                outputs,
+            });
+        }
+        Ok(Self { shared, lanes, inputs })
+    }
+
+    pub(crate) fn get(&self, number: usize) -> &Lane {
+        &self.lanes[number]
+    }
+
+    pub(crate) fn iter(&self) -> impl Iterator<Item = &Lane> {
+        self.lanes.iter()
+    }
+
+    pub(crate) fn io(&self, node: NodeIx) -> &dyn IoManager {
+        &*self.shared.io[node.index()]
+    }
+
+    pub(crate) fn id(&self, node: NodeIx) -> AssetId {
+        self.shared.ids[node.index()]
+    }
+
+    pub(crate) fn node(&self, node: NodeIx) -> &Node {
+        self.shared.pipeline.graph().node(node)
+    }
+
+    pub(crate) fn store(&self) -> &dyn Store {
+        &*self.shared.store
+    }
+
+    /// One input of a lane.
+    pub(crate) fn input(&self, number: usize, input: usize) -> &LaneInput {
+        &self.inputs.get(number)[input]
+    }
+
+    /// What this run makes of what an input reads, if that is planned.
+    fn outputs(&self, input: &LaneInput) -> Option<&LaneOutputs> {
+        input.planned.map(|number| &self.lanes[number].outputs)
+    }
+
+    /// Those of `needed` upstream partitions of an input that have a value.
+    pub(crate) fn available(&self, input: &LaneInput, needed: &PartitionSet) -> PartitionSet {
+        let mut available = input.pinned.of(needed).partitions();
+        if let Some(planned) = self.outputs(input) {
             available.union_with(&planned.available(needed));
         }
         available
     }
 
-    /// Where the value lies if this process made it, and its version; `Version::NONE` when there is none.
-    pub(crate) fn find(&self, partition: u64) -> (Option<Stored>, Version) {
-        match self.planned.as_ref().map(|planned| planned.find(partition)) {
+    /// Where the value of an input's upstream partition lies if this process made it, and its version; `Version::NONE` when
+    /// there is none.
+    pub(crate) fn find(&self, input: &LaneInput, partition: u64) -> (Option<Stored>, Version) {
+        match self.outputs(input).map(|planned| planned.find(partition)) {
             Some((stored, version)) if version != Version::NONE => (stored, version),
-            _ => (None, self.pinned.get(partition)),
+            _ => (None, input.pinned.get(partition)),
         }
     }
 
-    /// The versions of those of `partitions` that were not made by this process.
-    pub(crate) fn versions_in_store(&self, partitions: &PartitionSet) -> Versions {
-        let mut versions = self.pinned.of(partitions);
-        if let Some(planned) = &self.planned {
+    /// The versions of those upstream `partitions` of an input that were not made by this process.
+    pub(crate) fn versions_in_store(&self, input: &LaneInput, partitions: &PartitionSet) -> Versions {
+        let mut versions = input.pinned.of(partitions);
+        if let Some(planned) = self.outputs(input) {
             planned.add_versions_in_store(partitions, &mut versions);
         }
         versions
@@ -130,14 +222,17 @@ impl LaneOutputs {
     }
 
     /// Notes partitions that an earlier process made in this run.
-    pub(crate) fn add_recovered(&self, partitions: &PartitionSet) {
+    fn add_recovered(&self, partitions: &PartitionSet) {
+        if partitions.is_empty() {
+            return;
+        }
         let mut made = self.made();
         made.partitions.union_with(partitions);
         made.recovered.union_with(partitions);
     }
 
     /// Those of `needed` that have a value, made in this run or before.
-    pub(crate) fn available(&self, needed: &PartitionSet) -> PartitionSet {
+    fn available(&self, needed: &PartitionSet) -> PartitionSet {
         let mut available = self.made().partitions.intersect(needed);
         available.union_with(&self.base.of(needed).partitions());
         available
@@ -157,7 +252,7 @@ impl LaneOutputs {
     }
 
     /// Where the value lies if it was made by this process, and its version.
-    pub(crate) fn find(&self, partition: u64) -> (Option<Stored>, Version) {
+    fn find(&self, partition: u64) -> (Option<Stored>, Version) {
         let made = self.made();
         let base = self.base.get(partition);
         if made.partitions.contains(partition) {
@@ -166,61 +261,4 @@ impl LaneOutputs {
             (None, base)
         }
     }
-}
-
-/// Sets up what the workers of a run share.
-pub(crate) fn lane_scopes(run: RunId, plan: &RunPlan, shared: &Shared) -> Result<Vec<Arc<LaneScope>>> {
-    let graph = shared.pipeline.graph();
-    let places = plan.places(graph).collect::<Result<Vec<_>>>()?;
-    let mut lane_of = vec![None; graph.len()];
-    for (lane, ix) in places.iter().enumerate() {
-        lane_of[ix.index()] = Some(lane);
-    }
-    let mut scopes: Vec<Arc<LaneScope>> = Vec::with_capacity(plan.assets.len());
-    for (planned, ix) in plan.assets.iter().zip(places) {
-        let node = graph.node(ix);
-        let mut readers = node.downstream().iter();
-        let is_read = readers.any(|reader| lane_of[reader.index()].is_some());
-        let outputs = Arc::new(LaneOutputs {
-            base: planned.base.clone(),
-            is_read,
-            made: Mutex::default(),
-        });
-        let mut inputs = Vec::with_capacity(node.inputs().len());
-        for (input, pinned) in node.inputs().iter().zip(&planned.pinned) {
-            let up = graph.node(input.upstream);
-            let upstream = match lane_of[input.upstream.index()] {
-                Some(lane) if lane == scopes.len() => Some(&outputs),
-                // Whatever it reads stands before it.
-                Some(lane) => scopes.get(lane).map(|scope| &scope.outputs),
-                None => None,
-            };
-            inputs.push(InputScope {
-                asset: shared.ids[input.upstream.index()],
-                mapping: plan.bind(node, input, up)?,
-                pinned: pinned.clone(),
-                planned: upstream.map(Arc::clone),
-                io: Arc::clone(&shared.io[input.upstream.index()]),
-                ty: up.output(),
-            });
-        }
-        scopes.push(Arc::new(LaneScope {
-            scope: Arc::new(RunScope {
-                pipeline: shared.pipeline.clone(),
-                node: ix,
-                run,
-                config: plan.config.section(node.key()),
-                sets: Arc::clone(&shared.sets) as _,
-            }),
-            asset: planned.id,
-            io: Arc::clone(&shared.io[ix.index()]),
-            store: Arc::clone(&shared.store),
-            inputs,
-            outputs,
-            body: node.body().clone(),
-            deadline: node.deadline(),
-            cancel_grace: shared.cancel_grace,
-        }));
-    }
-    Ok(scopes)
 }

@@ -32,7 +32,7 @@ use self::claims::slots_of;
 use crate::engine::Shared;
 use crate::fan_out::{LiveFanOut, Session};
 use crate::handle::RunProgress;
-use crate::lanes::LaneScope;
+use crate::lanes::Lanes;
 use crate::ledger::{Entry, Permit, Receipt};
 use crate::pools::Lease;
 use crate::run_actor::RunMessage;
@@ -48,7 +48,7 @@ const PROGRESS_AFTER: Duration = Duration::from_millis(50);
 /// A run while it goes on.
 pub(crate) struct LiveRun {
     pub(crate) run: RunId,
-    pub(crate) lanes: Vec<Arc<LaneScope>>,
+    pub(crate) lanes: Arc<Lanes>,
     pub(crate) shared: Arc<Shared>,
     /// The supervisor's: watchers hear when it lets the run go, even while code of the run still hangs.
     progress: Weak<watch::Sender<RunProgress>>,
@@ -194,7 +194,7 @@ impl Core {
 impl LiveRun {
     pub(crate) fn new(
         machine: RunMachine,
-        lanes: Vec<Arc<LaneScope>>,
+        lanes: Lanes,
         shared: Arc<Shared>,
         pace: Pace,
         progress: &Arc<watch::Sender<RunProgress>>,
@@ -203,8 +203,9 @@ impl LiveRun {
         let workers = shared.dispatcher.workers;
         let asked = pace.concurrency.map_or(workers, |asked| asked.get() as usize);
         let slots = slots_of(&lanes, &shared);
-        let fans_out = |lane: &usize| matches!(lanes[*lane].body, Body::FanOut(_));
-        let fanning = (0..lanes.len()).filter(fans_out).collect();
+        let fanning = lanes.iter().enumerate();
+        let fanning = fanning.filter(|(_, lane)| matches!(lane.body(), Body::FanOut(_)));
+        let fanning = fanning.map(|(number, _)| number).collect();
         let holds_back = AtomicBool::new(machine.state() == RunState::Paused);
         let core = Core {
             machine,
@@ -220,7 +221,7 @@ impl LiveRun {
         };
         Self {
             run,
-            lanes,
+            lanes: Arc::new(lanes),
             shared,
             progress: Arc::downgrade(progress),
             actor: OnceLock::new(),

@@ -225,10 +225,10 @@ impl RunActorState {
         let live = Arc::clone(&self.live);
         let now = live.shared.clock.now();
         for (chunk, running) in live.running() {
-            let lane = &live.lanes[chunk.lane];
-            let Some(deadline) = lane.deadline else { continue };
+            let lane = live.lanes.get(chunk.lane);
+            let Some(deadline) = lane.deadline() else { continue };
             // A worker that can be asked ends its step within the grace; twice that is long enough to be sure.
-            let given_up_at = deadline + 2 * lane.cancel_grace;
+            let given_up_at = deadline + 2 * live.shared.cancel_grace;
             let age = |since| Duration::try_from(now.duration_since(since)).unwrap_or_default();
             let next_look = match running.hand.watch.look(chunk) {
                 // It is between two steps, or its claim is not on disk yet.
@@ -244,7 +244,7 @@ impl RunActorState {
                     self.give_up(chunk);
                     let fence = running.fence;
                     let error = overdue(lane).to_record();
-                    let event = match lane.body {
+                    let event = match lane.body() {
                         Body::AsyncBatch(_) | Body::BlockingBatch(_) => RunEvent::CallFailed { chunk, fence, error },
                         Body::Async(_) | Body::Blocking(_) | Body::FanOut(_) => RunEvent::Overdue {
                             chunk,

@@ -10,7 +10,7 @@ use flowstone_core::graph::NodeIx;
 use flowstone_core::io::IoManager;
 use flowstone_core::pipeline::Pipeline;
 use flowstone_core::plan::{Footprint, Pace, RunPlan, RunRequest, SavedPlan};
-use flowstone_core::run::{Decision, RunCounts, RunMachine, RunState, StepState};
+use flowstone_core::run::{Decision, RunCounts, RunMachine, RunState};
 use flowstone_core::store::{Record, Store};
 use flowstone_core::{AssetId, Error, ErrorKind, ErrorRecord, Result, RunId};
 use ractor::{Actor, ActorId, ActorProcessingErr, ActorRef, RpcReplyPort, SupervisionEvent};
@@ -21,7 +21,7 @@ use tracing::error;
 use crate::dispatcher::DispatcherHandle;
 use crate::engine::{EngineOptions, Shared};
 use crate::handle::{RunHandle, RunProgress};
-use crate::lanes::lane_scopes;
+use crate::lanes::Lanes;
 use crate::ledger::{Ledger, ledger};
 use crate::live_run::LiveRun;
 use crate::pools::PoolTable;
@@ -294,10 +294,7 @@ impl SupervisorState {
             was_open,
         } = beginning;
         let run = machine.run();
-        let lanes = lane_scopes(run, &plan, &self.shared)?;
-        for (lane, (_, steps)) in lanes.iter().zip(machine.assets()) {
-            lane.outputs.add_recovered(steps.get(StepState::Succeeded));
-        }
+        let lanes = Lanes::new(&machine, &plan, Arc::clone(&self.shared))?;
         let live = LiveRun::new(machine, lanes, Arc::clone(&self.shared), pace, &progress);
         let arguments = RunArguments { live, first };
         let started = Actor::spawn_linked(None, RunActor, arguments, self.myself.get_cell()).await;

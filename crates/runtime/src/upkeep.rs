@@ -248,7 +248,9 @@ impl<'a> Upkeep<'a> {
                     garbage.left_over += 1;
                     garbage.left_over_bytes += object.bytes;
                     if !is_dry_run {
-                        io.delete(&Address::Location(object.place)).await.map_err(about)?;
+                        io.delete(&Address::Location(object.place.into()))
+                            .await
+                            .map_err(about)?;
                     }
                 }
             }

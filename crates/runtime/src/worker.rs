@@ -13,7 +13,7 @@ use std::time::{Duration, Instant};
 
 use flowstone_core::asset::{Body, InputLoader, Outcome, Step};
 use flowstone_core::fan_out::{FanOut, GatheredValue};
-use flowstone_core::io::{Slot as IoSlot, Stored};
+use flowstone_core::io::{IoManager, Slot as IoSlot, Stored};
 use flowstone_core::run::{ChunkId, ChunkWork, RunEvent, StepEnd, StepEnded};
 use flowstone_core::store::Lead;
 use flowstone_core::{DataVersion, Error, ErrorKind, Fence, Result, Value};
@@ -25,7 +25,7 @@ use tokio_util::sync::CancellationToken;
 use crate::dispatcher::Slot;
 use crate::fan_out::{Leading, lead};
 use crate::inputs::ChunkInputs;
-use crate::lanes::LaneScope;
+use crate::lanes::Lane;
 use crate::live_run::{Claimed, Errand, Hand, LiveRun, Over, Running};
 use crate::run_actor::RunMessage;
 use crate::watch::CurrentStep;
@@ -133,7 +133,7 @@ async fn carry_out(mut order: Order) {
         }
         let chunk = Chunk {
             live: &order.live,
-            lane: &order.live.lanes[work.id.lane],
+            lane: order.live.lanes.get(work.id.lane),
             work: &work,
             running: &running,
         };
@@ -166,7 +166,7 @@ impl Led {
     async fn carry_out(mut self, work: ChunkWork, running: Running) {
         let chunk = Chunk {
             live: &self.live,
-            lane: &self.live.lanes[work.id.lane],
+            lane: self.live.lanes.get(work.id.lane),
             work: &work,
             running: &running,
         };
@@ -187,7 +187,7 @@ impl Drop for Led {
 /// A chunk under way.
 struct Chunk<'a> {
     live: &'a Arc<LiveRun>,
-    lane: &'a Arc<LaneScope>,
+    lane: &'a Lane,
     work: &'a ChunkWork,
     running: &'a Running,
 }
@@ -196,7 +196,7 @@ impl Chunk<'_> {
     /// Runs the steps, one after the other or in one call, and says what is to be reported at the end.
     async fn run(&self) -> RunEvent {
         let (chunk, fence) = (self.work.id, self.work.fence);
-        let ended = match self.lane.body {
+        let ended = match self.lane.body() {
             Body::Async(_) | Body::Blocking(_) | Body::FanOut(_) => Ok(self.run_steps().await),
             Body::AsyncBatch(_) | Body::BlockingBatch(_) => self.run_call().await,
         };
@@ -226,9 +226,9 @@ impl Chunk<'_> {
             Ok(heads) => heads,
             Err(error) => return self.fail_all(&error),
         };
-        let inputs = chunk_inputs(self.lane, self.work);
+        let inputs = self.inputs();
         // Only a step with a deadline can be asked to end by itself.
-        let may_be_overdue = self.lane.deadline.is_some();
+        let may_be_overdue = self.lane.deadline().is_some();
         let own_token = || match may_be_overdue {
             true => self.running.hand.cancel.child_token(),
             false => self.running.hand.cancel.clone(),
@@ -305,7 +305,12 @@ impl Chunk<'_> {
             return Ok(Vec::new());
         }
         let versions = self.lane.outputs.base().of(&self.work.has_head);
-        let heads = self.lane.store.materializations(self.lane.asset, &versions).await?;
+        let heads = self
+            .live
+            .lanes
+            .store()
+            .materializations(self.lane.asset, &versions)
+            .await?;
         Ok(heads
             .into_iter()
             .map(|head| (head.partition, head.stored.data_version))
@@ -324,7 +329,7 @@ impl Chunk<'_> {
         let started_at = clock.now();
         let watch = &self.running.hand.watch;
         // Nobody looks at a step that has no deadline.
-        let has_deadline = self.lane.deadline.is_some();
+        let has_deadline = self.lane.deadline().is_some();
         if has_deadline {
             watch.begin(CurrentStep {
                 chunk: self.work.id,
@@ -380,7 +385,7 @@ impl Chunk<'_> {
     async fn attempt(&self, step: Step, cancel: &CancellationToken) -> Result<Option<Stored>> {
         let partition = step.partition;
         let called = async {
-            match &self.lane.body {
+            match self.lane.body() {
                 Body::Async(function) => self.store(partition, function(step).await?).await,
                 Body::Blocking(function) => {
                     let made = blocking(function(step).await?).await?;
@@ -397,9 +402,9 @@ impl Chunk<'_> {
             }
         };
         // A step that fans out ends after its items, which have that much time themselves.
-        let grace = match &self.lane.body {
-            Body::FanOut(_) => 2 * self.lane.cancel_grace,
-            _ => self.lane.cancel_grace,
+        let grace = match self.lane.body() {
+            Body::FanOut(_) => 2 * self.live.shared.cancel_grace,
+            _ => self.live.shared.cancel_grace,
         };
         let stored = tokio::select! {
             biased;
@@ -431,7 +436,7 @@ impl Chunk<'_> {
         let Outcome::Value(value) = outcome else {
             return Ok(None);
         };
-        let stored = self.lane.io.store(self.slot(partition), &value).await;
+        let stored = self.io().store(self.slot(partition), &value).await;
         stored.map(Some).map_err(|error| error.during("store the value of"))
     }
 
@@ -442,12 +447,21 @@ impl Chunk<'_> {
             Outcome::Value(GatheredValue::Rows(rows, manifest)) => (rows, manifest),
             Outcome::Skipped(_) => return Ok(None),
         };
-        let stored = self.lane.io.store_rows(self.slot(partition), rows).await;
+        let stored = self.io().store_rows(self.slot(partition), rows).await;
         let stored = stored.map_err(|error| error.during("store the rows of"))?;
         Ok(Some(Stored {
             manifest: Some(manifest),
             ..stored
         }))
+    }
+
+    fn inputs(&self) -> Arc<dyn InputLoader> {
+        let lanes = Arc::clone(&self.live.lanes);
+        Arc::new(ChunkInputs::new(lanes, self.work.id.lane, self.work.steps.clone()))
+    }
+
+    fn io(&self) -> &dyn IoManager {
+        self.live.lanes.io(self.lane.scope.node)
     }
 
     fn slot(&self, partition: u64) -> IoSlot {
@@ -463,10 +477,6 @@ impl Chunk<'_> {
     fn about(&self, partition: u64, error: Error) -> Error {
         error.during("materialize").about(self.lane.label(partition))
     }
-}
-
-fn chunk_inputs(lane: &Arc<LaneScope>, work: &ChunkWork) -> Arc<dyn InputLoader> {
-    Arc::new(ChunkInputs::new(Arc::clone(lane), work.steps.clone()))
 }
 
 /// Calls what may block, on a thread for that.
@@ -487,8 +497,8 @@ async fn given_up(cancel: &CancellationToken, grace: Duration) {
 }
 
 /// The error of a step that did not end in time.
-pub(crate) fn overdue(lane: &LaneScope) -> Error {
-    let deadline = lane.deadline.unwrap_or_default();
+pub(crate) fn overdue(lane: &Lane) -> Error {
+    let deadline = lane.deadline().unwrap_or_default();
     Error::new(
         ErrorKind::TimedOut,
         format!("it did not end within its deadline of {deadline:?}"),

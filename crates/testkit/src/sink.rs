@@ -64,7 +64,7 @@ fn commit(asset: u32, partitions: std::ops::Range<u64>, version: u64) -> Lineage
         version,
         run: RunId(Uuid::from_u128(7)),
         stored: Stored {
-            address: Address::Location(format!("{asset}/{partition}/{version}")),
+            address: Address::Location(format!("{asset}/{partition}/{version}").into()),
             data_version: DataVersion(u128::from(partition) + 1),
             bytes: 9,
             rows: Some(3),

@@ -122,9 +122,8 @@ fn describe(
     let missing = existing.difference(&materialized);
     let mut stale = status.stale.intersect(&materialized);
     // With a configuration the code is another; only a plan knows which configuration is meant.
-    let empty = serde_json::Value::Object(serde_json::Map::new());
-    if node.check_config(&empty).is_none() {
-        let current = made_by(node, status, planned_code_version(node, &empty));
+    if !node.takes_config() {
+        let current = made_by(node, status, planned_code_version(node, None));
         stale.union_with(&materialized.difference(&current));
     }
     Ok(Status {

@@ -53,7 +53,7 @@ impl IoManager for MemoryIo {
         let number = kept.next;
         kept.values.insert(number, value.clone());
         Ok(Stored {
-            address: Address::Location(number.to_string()),
+            address: Address::Location(number.to_string().into()),
             data_version: DataVersion::of(&encoded),
             bytes: encoded.len() as u64,
             rows: None,

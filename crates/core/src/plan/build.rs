@@ -27,13 +27,14 @@ pub struct Planner<'a> {
 }
 
 /// The code version that a step of `node` records under a configuration: other configuration is other code.
-pub fn planned_code_version(node: &Node, section: &serde_json::Value) -> CodeVersion {
-    let takes_config = node.check_config(section).is_some();
-    let is_empty = section.as_object().is_none_or(serde_json::Map::is_empty);
-    if !takes_config || is_empty {
-        return node.code_version();
+pub fn planned_code_version(node: &Node, section: Option<&serde_json::Map<String, serde_json::Value>>) -> CodeVersion {
+    match section {
+        Some(section) if !section.is_empty() && node.takes_config() => {
+            let section = serde_json::Value::Object(section.clone());
+            CodeVersion::of(format!("{}{section}", node.code_version()).as_bytes())
+        }
+        _ => node.code_version(),
     }
-    CodeVersion::of(format!("{}{section}", node.code_version()).as_bytes())
 }
 
 /// The partitions that have a head which `code`, reading what it would read of the outside world now, has made.
@@ -63,6 +64,21 @@ struct Draft {
     steps: PartitionSet,
 }
 
+/// Partitions by the first reason to make them that applies, and those that have none yet.
+struct Reasons {
+    left: PartitionSet,
+    found: Vec<(Reason, PartitionSet)>,
+}
+
+impl Reasons {
+    fn add(&mut self, reason: Reason, applies: PartitionSet) {
+        if !applies.is_empty() {
+            self.left.subtract(&applies);
+            self.found.push((reason, applies));
+        }
+    }
+}
+
 impl Planner<'_> {
     /// Plans `request`.
     ///
@@ -89,8 +105,7 @@ impl Planner<'_> {
         let mut assets = Vec::new();
         for ix in places(&selected) {
             let node = self.graph.node(ix);
-            let section = request.config.section(node.key());
-            let code_version = planned_code_version(node, &section);
+            let code_version = planned_code_version(node, request.config.given(node.key()));
             let chosen = match &request.redrive {
                 Some(redrive) => {
                     let left = redrive.steps.get(node.key()).cloned().unwrap_or_default();
@@ -158,7 +173,9 @@ impl Planner<'_> {
         let assets = self.graph.find_each(&request.assets).collect::<Result<Vec<_>>>()?;
         // An asset without a section may still need one.
         let asked = request.assets.iter().zip(&assets);
-        for (key, ix) in asked.filter(|(key, _)| !request.config.0.contains_key(*key)) {
+        let without =
+            asked.filter(|(key, ix)| self.graph.node(**ix).takes_config() && request.config.given(key).is_none());
+        for (key, ix) in without {
             if let Some(verdict) = self.graph.node(*ix).check_config(&request.config.section(key)) {
                 verdict.map_err(|error| error.about(format!("of asset {key}")))?;
             }
@@ -193,27 +210,29 @@ impl Planner<'_> {
         sets: &[SetSnapshot],
     ) -> Result<Vec<(Reason, PartitionSet)>> {
         let status = &self.statuses[ix.index()];
-        let mut left = drafts[ix.index()].chosen.clone();
-        let mut reasons = Vec::with_capacity(1);
-        let mut sort = |reason: Reason, applies: PartitionSet| {
-            if !applies.is_empty() {
-                left.subtract(&applies);
-                reasons.push((reason, applies));
-            }
-            left.clone()
+        let chosen = &drafts[ix.index()].chosen;
+        let mut reasons = Reasons {
+            left: chosen.clone(),
+            found: Vec::with_capacity(1),
         };
-        let materialized = status.materialized();
-        let chosen = drafts[ix.index()].chosen.clone();
-        let left = sort(Reason::Missing, chosen.difference(&materialized));
-        let left = sort(Reason::Forced, if is_forced { left } else { PartitionSet::new() });
-        let left = sort(
-            Reason::CodeChanged,
-            left.difference(&made_by(self.graph.node(ix), status, code_version)),
-        );
-        let left = sort(Reason::UpstreamChanged, left.intersect(&status.stale));
-        if left.is_empty() {
-            return Ok(reasons);
+        reasons.add(Reason::Missing, chosen.difference(&status.materialized()));
+        if !reasons.left.is_empty() && is_forced {
+            reasons.add(Reason::Forced, reasons.left.clone());
         }
+        if !reasons.left.is_empty() {
+            let made = made_by(self.graph.node(ix), status, code_version);
+            reasons.add(Reason::CodeChanged, reasons.left.difference(&made));
+            reasons.add(Reason::UpstreamChanged, reasons.left.intersect(&status.stale));
+        }
+        if !reasons.left.is_empty() {
+            let touched = self.touched(ix, &reasons.left, drafts, sets)?;
+            reasons.add(Reason::UpstreamPlanned, reasons.left.intersect(&touched));
+        }
+        Ok(reasons.found)
+    }
+
+    /// The partitions of a node that read something that is planned, those among them that are `left`.
+    fn touched(&self, ix: NodeIx, left: &PartitionSet, drafts: &[Draft], sets: &[SetSnapshot]) -> Result<PartitionSet> {
         let mut touched = PartitionSet::new();
         let mut own = Vec::new();
         for (number, input) in self.graph.node(ix).inputs().iter().enumerate() {
@@ -225,11 +244,10 @@ impl Planner<'_> {
             }
         }
         if !own.is_empty() {
-            let planned = chosen.difference(&left.difference(&touched));
-            touched.union_with(&reach(&own, &planned, &left));
+            let planned = drafts[ix.index()].chosen.difference(&left.difference(&touched));
+            touched.union_with(&reach(&own, &planned, left));
         }
-        sort(Reason::UpstreamPlanned, left.intersect(&touched));
-        Ok(reasons)
+        Ok(touched)
     }
 
     /// Pins the upstream partitions that `steps` need and that are not planned themselves.

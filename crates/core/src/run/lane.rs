@@ -1,4 +1,4 @@
-//! One planned asset while its run goes on: its steps, its inputs, and whom it wakes.
+//! One planned asset while its run goes on: its steps, and how it is joined to others.
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
@@ -8,11 +8,12 @@ use jiff::Timestamp;
 use super::CHUNK_LEN_MAX;
 use super::batch::Batch;
 use super::edge::Edge;
+use super::lists::Lists;
 use super::state::StepState;
 use super::steps::StepSets;
 use super::suspects::Suspects;
 use crate::asset::{NextAttempt, Retry};
-use crate::graph::{AssetGraph, NodeIx};
+use crate::graph::{AssetGraph, Input, NodeIx};
 use crate::partition::{BoundMapping, PartitionSet};
 use crate::plan::{PlannedAsset, RunPlan};
 use crate::{AssetId, ChunkNo, DataVersion, Error, ErrorKind, ErrorRecord, Result, RunId, Version};
@@ -22,12 +23,6 @@ use crate::{AssetId, ChunkNo, DataVersion, Error, ErrorKind, ErrorRecord, Result
 pub(super) struct Lane {
     pub(super) plan: Arc<PlannedAsset>,
     pub(super) steps: StepSets,
-    pub(super) edges: Vec<Edge>,
-    /// The planned assets that read this one: place in the plan, and which of its inputs. Where it reads itself comes
-    /// first.
-    pub(super) readers: Vec<(usize, usize)>,
-    /// Assets with heads that go stale when this one changes, planned or not.
-    pub(super) outdates: Vec<(AssetId, BoundMapping)>,
     /// Steps that want a value which there will not be. They are skipped once all that they read has ended: if any of it
     /// fails they fail, whichever came first.
     pub(super) withheld: PartitionSet,
@@ -62,16 +57,13 @@ impl Lane {
         }
     }
 
-    /// Those of `steps` that wait neither for an input nor for their next attempt.
-    pub(super) fn unhindered(&self, mut steps: PartitionSet) -> PartitionSet {
+    /// Those of `steps` that wait neither for an input, of which there are `edges`, nor for their next attempt.
+    pub(super) fn unhindered(&self, mut steps: PartitionSet, edges: &[Edge]) -> PartitionSet {
         steps.subtract(&self.resting);
-        self.edges.iter().fold(steps, |left, edge| {
-            if left.is_empty() {
-                left
-            } else {
-                left.difference(&edge.waiting)
-            }
-        })
+        for edge in edges {
+            steps.subtract(&edge.waiting);
+        }
+        steps
     }
 
     /// The number for a new chunk.
@@ -113,70 +105,97 @@ impl Lane {
     }
 }
 
+/// How the lanes of a run are joined, by lane.
+#[derive(Debug, Clone)]
+pub(super) struct Wiring {
+    /// Its inputs.
+    pub(super) edges: Lists<Edge>,
+    /// The planned assets that read it: place in the plan, and which of its inputs. Where it reads itself comes first.
+    pub(super) readers: Lists<(usize, usize)>,
+    /// The assets that read it and are not planned.
+    pub(super) onlookers: Lists<(AssetId, BoundMapping)>,
+}
+
+impl Wiring {
+    /// The lanes that `number` reads, and those that these read, and so on. All of them stand before it.
+    fn feeders(&self, number: usize) -> Vec<usize> {
+        let mut found = BTreeSet::new();
+        let mut open = vec![number];
+        while let Some(next) = open.pop() {
+            let read = self.edges.get(next).iter().filter_map(|edge| edge.lane);
+            open.extend(read.filter(|read| *read < number && found.insert(*read)));
+        }
+        found.into_iter().collect()
+    }
+}
+
 /// Sets up the lanes of `plan`, every step blocked.
 ///
 /// # Errors
 /// `Conflict` with code `code_changed` when the plan names an asset that the graph does not have, or in another shape:
 /// the plan was made by other code.
-pub(super) fn lanes(plan: &RunPlan, graph: &AssetGraph, ids: &[AssetId]) -> Result<Vec<Lane>> {
+pub(super) fn lanes(plan: &RunPlan, graph: &AssetGraph, ids: &[AssetId]) -> Result<(Vec<Lane>, Wiring)> {
+    let places = plan.assets.iter().zip(plan.places(graph));
+    let places = places.map(|(planned, place)| place.map_err(|_| code_changed(planned, "is gone")));
+    let places = places.collect::<Result<Vec<NodeIx>>>()?;
     let mut lane_of = vec![None; graph.len()];
-    let mut lanes: Vec<Lane> = Vec::with_capacity(plan.assets.len());
-    for ((number, planned), place) in plan.assets.iter().enumerate().zip(plan.places(graph)) {
-        let ix = place.map_err(|_| code_changed(planned, "is gone"))?;
+    for (number, ix) in places.iter().enumerate() {
+        lane_of[ix.index()] = Some(number);
+    }
+    let mut lanes = Vec::with_capacity(places.len());
+    let mut wiring = Wiring {
+        edges: Lists::with_capacity(places.len()),
+        readers: Lists::with_capacity(places.len()),
+        onlookers: Lists::with_capacity(places.len()),
+    };
+    for (number, (planned, ix)) in plan.assets.iter().zip(places).enumerate() {
         let node = graph.node(ix);
         if ids[ix.index()] != planned.id {
             return Err(code_changed(planned, "has other partitions"));
         }
-        let section = plan.config.section(node.key());
-        if crate::plan::planned_code_version(node, &section) != planned.code_version {
+        if crate::plan::planned_code_version(node, plan.config.given(node.key())) != planned.code_version {
             return Err(code_changed(planned, "has other code"));
         }
         if node.inputs().len() != planned.pinned.len() {
             return Err(code_changed(planned, "has other inputs"));
         }
-        let mut edges = Vec::with_capacity(node.inputs().len());
-        let mut own_readers = Vec::new();
-        for (index, (input, pinned)) in node.inputs().iter().zip(&planned.pinned).enumerate() {
-            let up = graph.node(input.upstream);
-            let mapping = plan.bind(node, input, up)?;
-            let lane: Option<usize> = match input.upstream == ix {
-                true => Some(number),
-                false => lane_of[input.upstream.index()],
-            };
-            let waiting = match lane {
-                Some(lane) if lane == number => {
-                    own_readers.push((number, index));
-                    mapping.downstream_of(&planned.steps).intersect(&planned.steps)
-                }
-                Some(lane) => {
-                    let upstream: &mut Lane = &mut lanes[lane];
-                    upstream.readers.push((number, index));
-                    mapping.downstream_of(&upstream.plan.steps).intersect(&planned.steps)
-                }
-                None => PartitionSet::new(),
-            };
-            let upstream = ids[input.upstream.index()];
-            edges.push(Edge {
-                upstream,
-                lane,
-                kind: input.kind,
-                mapping,
-                pinned: pinned.clone(),
-                waiting,
-            });
+        let is_before = |upstream: NodeIx| lane_of[upstream.index()].is_none_or(|lane| lane <= number);
+        if !node.inputs().iter().all(|input| is_before(input.upstream)) {
+            return Err(code_changed(planned, "reads what comes later"));
         }
-        lane_of[ix.index()] = Some(number);
+        wiring
+            .edges
+            .try_push(node.inputs().iter().zip(&planned.pinned).map(|(input, pinned)| {
+                let lane = lane_of[input.upstream.index()];
+                let mapping = plan.bind(node, input, graph.node(input.upstream))?;
+                let read = lane.map(|lane| mapping.downstream_of(&plan.assets[lane].steps));
+                Ok::<_, Error>(Edge {
+                    upstream: ids[input.upstream.index()],
+                    lane,
+                    kind: input.kind,
+                    mapping,
+                    pinned: pinned.clone(),
+                    waiting: read.map(|read| read.intersect(&planned.steps)).unwrap_or_default(),
+                })
+            }))?;
+        let own = reading(graph, ix, ix).map(|(index, _)| (number, index));
+        let others = node.downstream().iter().filter(|reader| **reader != ix);
+        let others = others.filter_map(|reader| Some((*reader, lane_of[reader.index()]?)));
+        let others = others.flat_map(|(reader, lane)| reading(graph, reader, ix).map(move |(index, _)| (lane, index)));
+        wiring.readers.push(own.chain(others));
+        let onlookers = node
+            .downstream()
+            .iter()
+            .filter(|reader| lane_of[reader.index()].is_none());
+        let onlookers =
+            onlookers.flat_map(|reader| reading(graph, *reader, ix).map(move |(_, input)| (*reader, input)));
+        wiring.onlookers.try_push(onlookers.map(|(reader, input)| {
+            let mapping = plan.bind(graph.node(reader), input, node)?;
+            Ok::<_, Error>((ids[reader.index()], mapping))
+        }))?;
         let batch = node.batch().map(Batch::new);
-        let feeders = if batch.is_some() {
-            feeders(&edges, &lanes)
-        } else {
-            Vec::new()
-        };
         lanes.push(Lane {
             steps: StepSets::blocked(planned.steps.clone()),
-            edges,
-            readers: own_readers,
-            outdates: outdated_by(graph, ix, ids, plan)?,
             withheld: PartitionSet::new(),
             certain: planned.certain.clone(),
             retry: node.retry(),
@@ -186,44 +205,19 @@ pub(super) fn lanes(plan: &RunPlan, graph: &AssetGraph, ids: &[AssetId]) -> Resu
             resting: PartitionSet::new(),
             suspects: Suspects::default(),
             chunk_len_max: if node.fans_out() { 1 } else { CHUNK_LEN_MAX },
+            feeders: batch.map_or_else(Vec::new, |_| wiring.feeders(number)),
             batch,
-            feeders,
             blurred: Suspects::default(),
             plan: Arc::clone(planned),
         });
     }
-    Ok(lanes)
+    Ok((lanes, wiring))
 }
 
-/// The lanes that `edges` read, and those that these read, and so on.
-fn feeders(edges: &[Edge], lanes: &[Lane]) -> Vec<usize> {
-    let mut found = BTreeSet::new();
-    let mut open: Vec<usize> = edges.iter().filter_map(|edge| edge.lane).collect();
-    while let Some(number) = open.pop() {
-        // A lane that reads itself stands after those that were set up.
-        if number < lanes.len() && found.insert(number) {
-            open.extend(lanes[number].edges.iter().filter_map(|edge| edge.lane));
-        }
-    }
-    found.into_iter().collect()
-}
-
-/// The readers of `ix`, planned or not, with the mapping by which a change reaches them.
-fn outdated_by(
-    graph: &AssetGraph,
-    ix: NodeIx,
-    ids: &[AssetId],
-    plan: &RunPlan,
-) -> Result<Vec<(AssetId, BoundMapping)>> {
-    let mut outdated = Vec::with_capacity(graph.node(ix).downstream().len());
-    for reader in graph.node(ix).downstream() {
-        let node = graph.node(*reader);
-        for input in node.inputs().iter().filter(|input| input.upstream == ix) {
-            let mapping = plan.bind(node, input, graph.node(ix))?;
-            outdated.push((ids[reader.index()], mapping));
-        }
-    }
-    Ok(outdated)
+/// The inputs by which `reader` reads `read`, each with its number.
+fn reading(graph: &AssetGraph, reader: NodeIx, read: NodeIx) -> impl Iterator<Item = (usize, &Input)> {
+    let inputs = graph.node(reader).inputs().iter().enumerate();
+    inputs.filter(move |(_, input)| input.upstream == read)
 }
 
 fn code_changed(planned: &PlannedAsset, how: &str) -> Error {

@@ -2,20 +2,21 @@
 
 use super::edge::Edge;
 use super::lane::Lane;
+use super::lists::Lists;
 use super::state::StepState;
 use crate::Version;
 use crate::partition::{EdgeShape, PartitionSet};
 use crate::store::{LineageInput, Versions};
 
 /// The inputs of `made` partitions of lane number `number`, all of which were made at the version after their base.
-pub(super) fn inputs(lanes: &[Lane], number: usize, made: &PartitionSet) -> Vec<LineageInput> {
-    let lane = &lanes[number];
-    let mut rows = Vec::with_capacity(lane.edges.len());
-    if lane.edges.is_empty() {
+pub(super) fn inputs(lanes: &[Lane], edges: &Lists<Edge>, number: usize, made: &PartitionSet) -> Vec<LineageInput> {
+    let (lane, edges) = (&lanes[number], edges.get(number));
+    let mut rows = Vec::with_capacity(edges.len());
+    if edges.is_empty() {
         return rows;
     }
     for_each_made_version(lane, made, |version, partitions| {
-        for edge in &lane.edges {
+        for edge in edges {
             match edge.mapping.kind() {
                 EdgeShape::OneToOne { shift } => one_to_one(lanes, lane, edge, shift, version, partitions, &mut rows),
                 EdgeShape::Broadcast => {

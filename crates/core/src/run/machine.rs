@@ -9,11 +9,11 @@ use jiff::Timestamp;
 
 use super::chunk::{ChunkId, ChunkWork, StepEnded};
 use super::in_flight::InFlight;
-use super::lane::{Lane, lanes};
+use super::lane::{Lane, Wiring, lanes};
 use super::state::{RunCounts, RunState, StepState};
 use super::steps::StepSets;
 use crate::graph::AssetGraph;
-use crate::partition::PartitionSet;
+use crate::partition::{BoundMapping, PartitionSet};
 use crate::plan::{PlannedAsset, RunPlan};
 use crate::store::{Record, StepFailure};
 use crate::{AssetId, Error, ErrorKind, ErrorRecord, Fence, Incarnation, Result, RunId, Version};
@@ -119,6 +119,7 @@ pub struct RunMachine {
     run: RunId,
     state: RunState,
     lanes: Vec<Lane>,
+    wiring: Wiring,
     /// Lanes with steps that may start.
     ready: BTreeSet<usize>,
     /// Lanes of which nothing may start for now, since what their steps take is taken.
@@ -146,10 +147,12 @@ impl RunMachine {
     }
 
     pub(super) fn unstarted(run: RunId, plan: &RunPlan, graph: &AssetGraph, ids: &[AssetId]) -> Result<Self> {
+        let (lanes, wiring) = lanes(plan, graph, ids)?;
         Ok(Self {
             run,
             state: RunState::Running,
-            lanes: lanes(plan, graph, ids)?,
+            lanes,
+            wiring,
             ready: BTreeSet::new(),
             closed: BTreeSet::new(),
             claimed: InFlight::default(),
@@ -187,6 +190,11 @@ impl RunMachine {
     /// Each planned asset with its steps by state.
     pub fn assets(&self) -> impl Iterator<Item = (&PlannedAsset, &StepSets)> {
         self.lanes.iter().map(|lane| (&*lane.plan, &lane.steps))
+    }
+
+    /// The partition mapping of each input of a planned asset.
+    pub fn mappings(&self, lane: usize) -> impl Iterator<Item = &BoundMapping> {
+        self.wiring.edges.get(lane).iter().map(|edge| &edge.mapping)
     }
 
     /// True when steps of a planned asset may start, as far as this run goes.
@@ -305,10 +313,13 @@ impl RunMachine {
                 "steps are blocked and nothing will release them",
             ));
         }
-        let counts = self.counts();
+        let has_failed = |lane: &Lane| {
+            let ends = [StepState::Failed, StepState::Quarantined];
+            ends.iter().any(|end| !lane.steps.get(*end).is_empty())
+        };
         let next = match self.state {
             RunState::Cancelling => RunState::Cancelled,
-            _ if counts.failed + counts.dependency_failed + counts.quarantined > 0 => RunState::Failed,
+            _ if self.lanes.iter().any(has_failed) => RunState::Failed,
             _ => RunState::Succeeded,
         };
         self.move_to(next, now, decision)?;

@@ -55,7 +55,7 @@ impl Ledger {
             version: Version(version),
             run,
             stored: Stored {
-                address: Address::Location(format!("{asset}/{partition}/{version}")),
+                address: Address::Location(format!("{asset}/{partition}/{version}").into()),
                 data_version: DataVersion(0),
                 bytes: 1,
                 rows: None,

@@ -8,7 +8,7 @@ use flowstone_core::run::{Decision, RunEffect, RunEvent, RunState};
 
 use super::{Claimed, Core, Hand, LiveRun, Moment, Running, Stage};
 use crate::engine::Shared;
-use crate::lanes::LaneScope;
+use crate::lanes::{Lane, Lanes};
 use crate::pools::Table;
 use crate::run_actor::RunMessage;
 
@@ -86,7 +86,7 @@ impl LiveRun {
                             Arc::clone(hand)
                         },
                     };
-                    if let Some(deadline) = self.lanes[work.id.lane].deadline {
+                    if let Some(deadline) = self.lanes.get(work.id.lane).deadline() {
                         self.tell(core, RunMessage::LookAtDeadlinesAfter(deadline));
                     }
                     core.running.insert(work.id, running.clone());
@@ -132,9 +132,8 @@ impl LiveRun {
 }
 
 /// What a step of each lane takes; empty when none takes anything.
-pub(super) fn slots_of(lanes: &[Arc<LaneScope>], shared: &Shared) -> Vec<Slots> {
-    let graph = shared.pipeline.graph();
-    let uses = |lane: &Arc<LaneScope>| graph.node(lane.scope.node).slot_uses();
+pub(super) fn slots_of(lanes: &Lanes, shared: &Shared) -> Vec<Slots> {
+    let uses = |lane: &Lane| lane.node().slot_uses();
     if lanes.iter().all(|lane| uses(lane).is_empty()) {
         return Vec::new();
     }

@@ -15,7 +15,7 @@ use jiff::Timestamp;
 use tokio_util::sync::CancellationToken;
 use tracing::warn;
 
-use super::{Chunk, blocking, chunk_inputs, given_up, overdue, panicked};
+use super::{Chunk, blocking, given_up, overdue, panicked};
 use crate::watch::CurrentStep;
 
 /// How many values of one call are stored at once.
@@ -78,14 +78,14 @@ impl Chunk<'_> {
         let attempt = |partition| (partition, self.work.attempt(partition));
         let call = Call {
             scope: Arc::clone(&self.lane.scope),
-            inputs: chunk_inputs(self.lane, self.work),
+            inputs: self.inputs(),
             partitions: self.work.steps.iter().map(attempt).collect(),
             cancelled: cancel.clone(),
         };
         let outcomes = tokio::select! {
             biased;
             outcomes = self.outcomes(call.clone()) => outcomes,
-            () = given_up(cancel, self.lane.cancel_grace) => Err(Error::new(ErrorKind::Cancelled, "it was asked to end")),
+            () = given_up(cancel, self.live.shared.cancel_grace) => Err(Error::new(ErrorKind::Cancelled, "it was asked to end")),
         };
         let SortedOutcome { outcomes, strangers } = outcomes?.sorted(&call);
         if let Some(first) = strangers.first() {
@@ -109,7 +109,7 @@ impl Chunk<'_> {
     }
 
     async fn outcomes(&self, call: Call) -> Result<BatchOutcome<Value>> {
-        match &self.lane.body {
+        match self.lane.body() {
             Body::AsyncBatch(function) => function(call).await,
             Body::BlockingBatch(function) => blocking(function(call).await?).await,
             Body::Async(_) | Body::Blocking(_) | Body::FanOut(_) => Err(Error::new(

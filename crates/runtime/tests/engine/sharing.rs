@@ -172,7 +172,7 @@ async fn another_process_makes_version_2_of(engine: &Engine, asset: &str) {
     let head = engine.store().materialization(id, 0, None).await.unwrap().unwrap();
     let (run, chunk, fence, at) = (RunId(uuid::Uuid::now_v7()), ChunkNo(0), Fence(1), head.ended_at);
     let mut stored = head.stored.clone();
-    stored.address = Address::Location("nowhere".to_owned());
+    stored.address = Address::Location("nowhere".into());
     let made = Materialization {
         version: Version(2),
         run,

@@ -139,7 +139,8 @@ pub(super) fn materialization(asset: AssetId, row: &SqliteRow) -> Result<Materia
 pub(super) fn address(row: &SqliteRow, column: usize) -> Result<Address> {
     let value = row.try_get_raw(column).map_err(sort)?;
     if value.type_info().name() == "TEXT" {
-        Ok(Address::Location(row.try_get_unchecked(column).map_err(sort)?))
+        let location: &str = row.try_get_unchecked(column).map_err(sort)?;
+        Ok(Address::Location(location.into()))
     } else {
         Ok(Address::Inline(Bytes::from(
             row.try_get_unchecked::<Vec<u8>, _>(column).map_err(sort)?,

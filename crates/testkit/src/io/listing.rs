@@ -46,7 +46,7 @@ pub async fn what_is_there_is_listed(under_test: IoUnderTest) {
     assert_eq!(listed(&under_test, AssetId(5)).await, []);
     let last = last.expect("a large value lies outside the ledger");
     let place = last.address.place().expect("it has a place");
-    io.delete(&Address::Location(place.to_owned()))
+    io.delete(&Address::Location(place.into()))
         .await
         .expect("what is listed can be deleted by its place");
     expected.remove(place);

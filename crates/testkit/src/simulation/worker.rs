@@ -73,7 +73,7 @@ impl Attempt {
         let end = match self.fate {
             Fate::Make => StepEnd::Made {
                 stored: Stored {
-                    address: Address::Location(self.address.clone()),
+                    address: Address::Location(self.address.as_str().into()),
                     data_version: self.content,
                     bytes: 8,
                     rows: None,

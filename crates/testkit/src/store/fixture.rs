@@ -131,7 +131,7 @@ pub(super) fn made(run: RunId, asset: AssetId, partition: u64, version: u64) -> 
 
 pub(super) fn stored(place: &str) -> Stored {
     Stored {
-        address: Address::Location(place.to_owned()),
+        address: Address::Location(place.into()),
         data_version: DataVersion::of(place.as_bytes()),
         bytes: place.len() as u64,
         rows: None,

@@ -55,7 +55,7 @@ pub async fn any_text_comes_back<S: Store>(store: StoreUnderTest<S>) {
         };
         let mut there = made(run, ids[0], number, 1);
         there.stored = Stored {
-            address: Address::Location(text.clone()),
+            address: Address::Location(text.as_str().into()),
             manifest: Some(Manifest::of(&text).expect("it is short")),
             ..there.stored
         };

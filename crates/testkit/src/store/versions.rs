@@ -73,7 +73,7 @@ pub async fn a_materialization_comes_back_as_it_was<S: Store>(store: StoreUnderT
     };
     let far = Materialization {
         stored: Stored {
-            address: Address::Location("a place".to_owned()),
+            address: Address::Location("a place".into()),
             data_version: DataVersion(0),
             bytes: i64::MAX as u64,
             rows: Some(i64::MAX as u64),

@@ -29,6 +29,9 @@ impl PartitionSet {
 
     /// First and last member if all between them are members too.
     pub fn as_interval(&self) -> Option<(u64, u64)> {
+        if let Form::Run(lo, hi) = self.0 {
+            return Some((lo, hi));
+        }
         let mut intervals = self.intervals();
         let only = intervals.next()?;
         intervals.next().is_none().then_some(only)

@@ -19,8 +19,9 @@ impl RunMachine {
             })
             .collect();
         // Nobody reads what stands behind him in the plan, so what is added to an asset is seen when its turn comes.
-        for (number, lane) in self.lanes.iter().enumerate().rev() {
-            let needed = lane.edges.iter().filter(|edge| edge.kind != InputKind::Optional);
+        for number in (0..self.lanes.len()).rev() {
+            let edges = self.wiring.edges.get(number).iter();
+            let needed = edges.filter(|edge| edge.kind != InputKind::Optional);
             let needed = needed.filter_map(|edge| Some((edge.lane?, &edge.mapping)));
             let (own, others): (Vec<_>, Vec<_>) = needed.partition(|(upstream, _)| *upstream == number);
             for (_, mapping) in &own {

@@ -10,7 +10,7 @@ use crate::partition::PartitionSet;
 use crate::run::lane::UpstreamEnd;
 use crate::run::{ChunkId, RunState, StepEnd, StepEnded, StepState, lineage};
 use crate::store::{ChunkProgress, ChunkState, Materialization, Record, StepFailure};
-use crate::{Error, ErrorKind, ErrorRecord, Fence, Result};
+use crate::{AssetId, Error, ErrorKind, ErrorRecord, Fence, Result};
 
 /// Steps of one lane that ended, by how.
 #[derive(Default)]
@@ -199,24 +199,35 @@ impl RunMachine {
             .shift(StepState::Running, StepState::Ready, steps)
     }
 
+    /// What goes stale when `changed` steps of a lane have new values, planned or not.
+    fn outdated(&self, number: usize, changed: &PartitionSet) -> Vec<(AssetId, PartitionSet)> {
+        let (readers, onlookers) = (self.wiring.readers.get(number), self.wiring.onlookers.get(number));
+        let planned = readers.iter().map(|(reader, edge)| {
+            let mapping = &self.wiring.edges.get(*reader)[*edge].mapping;
+            (self.lanes[*reader].plan.id, mapping)
+        });
+        let others = onlookers.iter().map(|(asset, mapping)| (*asset, mapping));
+        let mut outdated = Vec::with_capacity(readers.len() + onlookers.len());
+        for (asset, mapping) in planned.chain(others) {
+            let partitions = mapping.downstream_of(changed);
+            if !partitions.is_empty() {
+                outdated.push((asset, partitions));
+            }
+        }
+        outdated
+    }
+
     /// The record of what ended; takes from `sorted` what only the record needs.
     fn progress(&self, chunk: ChunkId, fence: Fence, sorted: &mut Sorted, is_over: bool, at: Timestamp) -> Record {
         let lane = &self.lanes[chunk.lane];
         let made = sorted.changed.union(&sorted.same);
-        let mut outdated = Vec::with_capacity(lane.outdates.len());
-        for (asset, mapping) in &lane.outdates {
-            let partitions = mapping.downstream_of(&sorted.changed);
-            if !partitions.is_empty() {
-                outdated.push((*asset, partitions));
-            }
-        }
         Record::ChunkProgress(ChunkProgress {
             run: self.run,
             asset: lane.plan.id,
             chunk: chunk.number,
             fence,
-            inputs: lineage::inputs(&self.lanes, chunk.lane, &made),
-            outdated,
+            inputs: lineage::inputs(&self.lanes, &self.wiring.edges, chunk.lane, &made),
+            outdated: self.outdated(chunk.lane, &sorted.changed),
             materialized: mem::take(&mut sorted.made),
             unchanged: PartitionSet::new(),
             skipped: sorted.skipped.clone(),

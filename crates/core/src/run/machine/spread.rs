@@ -66,7 +66,7 @@ impl RunMachine {
     /// Tells readers, and theirs, what became of their upstream.
     pub(in crate::run) fn spread(&mut self, mut news: News) -> Result<()> {
         while let Some((number, mut ended)) = news.take_first() {
-            let readers = self.lanes[number].readers.len();
+            let readers = self.wiring.readers.get(number).len();
             let own = self.own_readers(number);
             if own > 0 {
                 self.spread_within(number, own, &mut ended, &mut news)?;
@@ -78,12 +78,12 @@ impl RunMachine {
                 .filter(|(_, steps)| !steps.is_empty())
             {
                 for index in own..readers {
-                    self.mark(self.lanes[number].readers[index], steps, end, &mut news)?;
+                    self.mark(self.wiring.readers.get(number)[index], steps, end, &mut news)?;
                 }
             }
             let all = all_of(&ended);
             for index in own..readers {
-                self.release(number, self.lanes[number].readers[index], &all, &mut news)?;
+                self.release(number, self.wiring.readers.get(number)[index], &all, &mut news)?;
             }
         }
         Ok(())
@@ -91,7 +91,7 @@ impl RunMachine {
 
     /// How many of a lane's readers are itself; they stand first.
     fn own_readers(&self, number: usize) -> usize {
-        let readers = self.lanes[number].readers.iter();
+        let readers = self.wiring.readers.get(number).iter();
         readers.take_while(|(reader, _)| *reader == number).count()
     }
 
@@ -103,7 +103,12 @@ impl RunMachine {
             let mut failed = untold[UpstreamEnd::Failed as usize].clone();
             while !failed.is_empty() {
                 for index in 0..own {
-                    self.mark(self.lanes[number].readers[index], &failed, UpstreamEnd::Failed, news)?;
+                    self.mark(
+                        self.wiring.readers.get(number)[index],
+                        &failed,
+                        UpstreamEnd::Failed,
+                        news,
+                    )?;
                 }
                 let doomed = news.take(number).unwrap_or_default();
                 failed.clone_from(&doomed[UpstreamEnd::Failed as usize]);
@@ -113,12 +118,12 @@ impl RunMachine {
             }
             for end in [UpstreamEnd::Skipped, UpstreamEnd::Changed] {
                 for index in 0..own {
-                    self.mark(self.lanes[number].readers[index], &untold[end as usize], end, news)?;
+                    self.mark(self.wiring.readers.get(number)[index], &untold[end as usize], end, news)?;
                 }
             }
             let all = all_of(&untold);
             for index in 0..own {
-                self.release(number, self.lanes[number].readers[index], &all, news)?;
+                self.release(number, self.wiring.readers.get(number)[index], &all, news)?;
             }
             let Some(next) = news.take(number) else {
                 return Ok(());
@@ -139,7 +144,7 @@ impl RunMachine {
         news: &mut News,
     ) -> Result<()> {
         let lane = &mut self.lanes[reader];
-        let edge = &lane.edges[edge];
+        let edge = &self.wiring.edges.get(reader)[edge];
         let touched = || edge.mapping.downstream_of(ended).intersect(&lane.plan.steps);
         match end {
             UpstreamEnd::Failed => {
@@ -167,8 +172,9 @@ impl RunMachine {
         let (before, from) = self.lanes.split_at_mut(reader);
         let lane = &mut from[0];
         let upstream = before.get(number).map_or(&lane.steps, |lane| &lane.steps);
-        let released = lane.edges[edge].release(ended, upstream);
-        let free = lane.unhindered(released.intersect(lane.steps.get(StepState::Blocked)));
+        let edges = self.wiring.edges.get_mut(reader);
+        let released = edges[edge].release(ended, upstream);
+        let free = lane.unhindered(released.intersect(lane.steps.get(StepState::Blocked)), edges);
         self.free(reader, &free, news)
     }
 
@@ -203,7 +209,10 @@ impl RunMachine {
     pub(in crate::run) fn release_unhindered(&mut self) -> Result<()> {
         for number in 0..self.lanes.len() {
             let lane = &self.lanes[number];
-            let free = lane.unhindered(lane.steps.get(StepState::Blocked).clone());
+            let free = lane.unhindered(
+                lane.steps.get(StepState::Blocked).clone(),
+                self.wiring.edges.get(number),
+            );
             let mut news = News::default();
             self.free(number, &free, &mut news)?;
             self.spread(news)?;
