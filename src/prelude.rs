@@ -4,7 +4,8 @@ pub use std::process::ExitCode;
 pub use std::time::Duration;
 
 pub use flowstone_core::asset::{
-    Asset, AssetContext, Batch, BatchContext, BatchOutcome, Config, In, Outcome, PartitionStream, Res, Retry, Upstream,
+    Asset, AssetContext, Batch, BatchContext, BatchOutcome, Config, In, Outcome, PartitionStream, Res, Retry,
+    RowStream, Upstream,
 };
 pub use flowstone_core::partition::{
     Cron, Daily, EveryMinutes, Hourly, Mapping, Monthly, PartitionSelector, Partitions, Weekly, Yearly,

@@ -26,6 +26,17 @@ async fn squared(number: Item<u64>) -> Result<Outcome<Square>> {
     }
 }
 
+/// Counts the rows with a value, one by one.
+async fn succeeded(mut squares: RowStream<Results<Square>>) -> Result<u64> {
+    let (mut next, mut succeeded) = (0, 0);
+    while let Some(row) = squares.next().await? {
+        assert_eq!(row.index, next, "the rows come in order");
+        next += 1;
+        succeeded += u64::from(row.value.is_some());
+    }
+    Ok(succeeded)
+}
+
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn outcomes_are_rows_of_any_io_manager() -> Result<()> {
     for io in ["json", "jsonl", "bincode", "parquet"] {
@@ -37,7 +48,8 @@ async fn outcomes_are_rows_of_any_io_manager() -> Result<()> {
         let count = Asset::new("count")
             .upstream("squares")
             .run(|squares: Arc<Results<Square>>| async move { squares.counts().succeeded });
-        let world = World::new([numbers(1_500), asset, count]).await?;
+        let streamed = Asset::new("streamed").upstream("squares").run(succeeded);
+        let world = World::new([numbers(1_500), asset, count, streamed]).await?;
 
         let report = world.run().await?;
 
@@ -58,6 +70,7 @@ async fn outcomes_are_rows_of_any_io_manager() -> Result<()> {
         };
         assert_eq!(squares.rows()[7].value, Some(seven));
         assert_eq!(world.engine.load::<u64>("count", "").await?, 1_498);
+        assert_eq!(world.engine.load::<u64>("streamed", "").await?, 1_498);
         let stored = world.head("squares").await?.stored;
         assert_eq!(stored.rows, Some(1_500));
         let manifest = stored.manifest.expect("results have a manifest");

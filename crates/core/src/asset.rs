@@ -9,6 +9,7 @@ mod context;
 mod handler;
 mod outcome;
 mod retry;
+mod row_stream;
 
 use std::fmt;
 use std::panic::Location;
@@ -29,6 +30,7 @@ pub use context::{AssetContext, InputLoader, PartitionSets, RunScope, Step};
 pub use handler::{BatchHandler, BlockingBatchHandler, BlockingHandler, Handler};
 pub use outcome::{Fallible, IntoOutcome, Outcome, Plain};
 pub use retry::{NextAttempt, Retry};
+pub use row_stream::RowStream;
 
 /// How the function of an asset is called.
 #[derive(Clone)]
@@ -195,8 +197,8 @@ impl Asset {
         self
     }
 
-    /// Adds something that the asset is made from. The function's arguments of kind [`In`], [`Option`] and
-    /// [`PartitionStream`] take the upstreams in the order in which they were added.
+    /// Adds something that the asset is made from. The function's arguments of kind [`In`], [`Option`],
+    /// [`RowStream`] and [`PartitionStream`] take the upstreams in the order in which they were added.
     #[must_use]
     pub fn upstream(mut self, upstream: impl Into<Upstream>) -> Self {
         self.upstreams.push(upstream.into());

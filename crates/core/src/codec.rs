@@ -6,15 +6,18 @@
 mod fingerprint;
 mod finite;
 mod lines;
+mod pieces;
 pub mod rows;
 mod sequence;
 
 use bytes::Bytes;
 
+use self::pieces::{Counted, CountedPieces, JsonPieces};
 use self::sequence::{CountedSequence, JsonSequence};
 use crate::{Error, ErrorKind, Result, TypeInfo, Value};
 
 pub use fingerprint::TypeFingerprint;
+pub use pieces::SequenceDecoder;
 pub use sequence::SequenceEncoder;
 
 /// The largest value that a codec decodes, in bytes; more is refused before memory is taken.
@@ -74,6 +77,15 @@ pub trait Codec: Send + Sync + 'static {
     fn sequence(&self, _ty: TypeInfo, _len: u64) -> Result<Option<Box<dyn SequenceEncoder>>> {
         Ok(None)
     }
+
+    /// Decodes a sequence of type `ty` whose bytes come in pieces; `None` when the format needs all of them, or `ty` is no
+    /// sequence.
+    ///
+    /// # Errors
+    /// As [`accepts`](Self::accepts).
+    fn sequence_decoder(&self, _ty: TypeInfo) -> Result<Option<Box<dyn SequenceDecoder>>> {
+        Ok(None)
+    }
 }
 
 /// Human-readable JSON: the default for small values.
@@ -124,6 +136,10 @@ impl Codec for Json {
 
     fn sequence(&self, _: TypeInfo, _: u64) -> Result<Option<Box<dyn SequenceEncoder>>> {
         Ok(Some(Box::new(JsonSequence::new())))
+    }
+
+    fn sequence_decoder(&self, ty: TypeInfo) -> Result<Option<Box<dyn SequenceDecoder>>> {
+        Ok(rows::fit(ty).then(|| Box::new(JsonPieces::new(ty)) as _))
     }
 }
 
@@ -178,6 +194,10 @@ impl Codec for Bincode {
             },
         })))
     }
+
+    fn sequence_decoder(&self, ty: TypeInfo) -> Result<Option<Box<dyn SequenceDecoder>>> {
+        Ok(rows::fit(ty).then(|| Box::new(CountedPieces::new(ty, Counted::Bincode)) as _))
+    }
 }
 
 impl Codec for Postcard {
@@ -228,6 +248,10 @@ impl Codec for Postcard {
                 count.ok().map(|(_, rest)| bytes.len() - rest.len())
             },
         })))
+    }
+
+    fn sequence_decoder(&self, ty: TypeInfo) -> Result<Option<Box<dyn SequenceDecoder>>> {
+        Ok(rows::fit(ty).then(|| Box::new(CountedPieces::new(ty, Counted::Postcard)) as _))
     }
 }
 

@@ -11,6 +11,7 @@ use std::sync::Arc;
 
 use async_trait::async_trait;
 use bytes::Bytes;
+use futures::StreamExt;
 use futures::stream::BoxStream;
 use serde::{Deserialize, Serialize};
 
@@ -87,6 +88,15 @@ pub struct Listed {
 /// What was found, in no order.
 pub type Listing<'a> = BoxStream<'a, Result<Listed>>;
 
+/// A sequence that is loaded as its rows are asked for, in parts: each a value of the type of the whole, one after the other
+/// the whole. A part may have no rows.
+pub type RowParts = BoxStream<'static, Result<Value>>;
+
+/// The parts of a sequence that is in memory.
+pub fn in_one_part(whole: Value) -> RowParts {
+    futures::stream::once(std::future::ready(Ok(whole))).boxed()
+}
+
 /// Stores and loads the values of assets.
 ///
 /// Implementors promise:
@@ -95,6 +105,8 @@ pub type Listing<'a> = BoxStream<'a, Result<Listed>>;
 /// * `store_rows` stores what `store` would of the whole: what is loaded is the same, and so is the data version;
 /// * every call of either writes to an address of its own, so attempts never see each other's leftovers;
 /// * `load` returns exactly the value that was stored there, or an error of kind `Corrupt` or `NotFound`;
+/// * the parts that `load_rows` gives are what `load` does, and no part is given of anything else than what was stored: they may
+///   end with an error, but not with rows that never were;
 /// * `delete` of what is gone already succeeds;
 /// * a manager that [`lists`](Self::lists) finds everything that attempts left behind, whole or not, and nothing that was
 ///   put there by others; one that does not refuses to;
@@ -127,6 +139,15 @@ pub trait IoManager: Send + Sync + 'static {
     /// # Errors
     /// `NotFound` when it is gone, `Corrupt` when it is not what was stored, `TypeMismatch` for another type.
     async fn load(&self, stored: &Stored, ty: TypeInfo) -> Result<Value>;
+
+    /// Loads the sequence that lies at `stored.address` part by part. A manager that does not say how has all of it in memory;
+    /// so may others, where the type or the format has no parts.
+    ///
+    /// # Errors
+    /// As [`load`](Self::load), at once or from the stream.
+    async fn load_rows(&self, stored: &Stored, ty: TypeInfo) -> Result<RowParts> {
+        self.load(stored, ty).await.map(in_one_part)
+    }
 
     /// Removes what lies at `address`.
     ///

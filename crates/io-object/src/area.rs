@@ -181,6 +181,15 @@ impl ObjectArea {
         }
     }
 
+    /// The size of the object at `path`, in bytes.
+    ///
+    /// # Errors
+    /// As [`get`](Self::get).
+    pub async fn len(&self, path: &ObjectPath) -> Result<u64> {
+        let found = Self::head(&*self.store, path).await;
+        found.map_err(|error| error.about(self.locate(path)).during("look at an object"))
+    }
+
     /// Everything that lies here for `asset`, in no order: published or not, current or not, and what attempts left
     /// behind. An object that is younger than the longest attempt may still be on its way to being current.
     pub fn list(&self, asset: AssetId) -> BoxStream<'_, Result<ListedObject>> {

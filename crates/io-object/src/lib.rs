@@ -22,6 +22,7 @@ mod error;
 mod layout;
 mod manager;
 mod object;
+mod parts;
 mod sequence;
 mod staged;
 

@@ -10,12 +10,12 @@ use std::sync::{Arc, Mutex, PoisonError};
 use async_trait::async_trait;
 use bytes::Bytes;
 use flowstone_core::codec::{self, Codec};
-use flowstone_core::io::{Address, IoManager, Listing, Rows, Slot, Stored};
+use flowstone_core::io::{Address, IoManager, Listing, RowParts, Rows, Slot, Stored, in_one_part};
 use flowstone_core::{AssetId, DataVersion, Error, ErrorKind, Result, TypeInfo, Value};
 
 use crate::error::{not_coded, wrong_checksum, wrong_len};
 use crate::object::check;
-use crate::{ObjectArea, ObjectPath, sequence};
+use crate::{ObjectArea, ObjectPath, parts, sequence};
 
 /// Values whose encoding is longer are coded beside the executor, so that they hold up nothing else.
 const CODED_IN_PLACE_LEN_MAX: usize = 64 << 10;
@@ -129,6 +129,16 @@ impl IoManager for ObjectManager {
         decoded.await.map_err(not_coded)?
     }
 
+    async fn load_rows(&self, stored: &Stored, ty: TypeInfo) -> Result<RowParts> {
+        if stored.bytes > parts::PIECE_LEN && stored.address.place().is_some() {
+            let path = ObjectPath::of_address(&stored.address)?;
+            if let Some(parts) = parts::load(&self.area, path, &*self.codec, stored, ty).await? {
+                return Ok(parts);
+            }
+        }
+        self.load(stored, ty).await.map(in_one_part)
+    }
+
     async fn delete(&self, address: &Address) -> Result<()> {
         match address {
             Address::Inline(_) => Ok(()),
@@ -159,45 +169,59 @@ impl Found {
         if len != stored.bytes {
             return Err(wrong_len(len, stored.bytes, self.subject).during("load"));
         }
-        let plain = self.plain(codec)?;
+        let plain = plain(codec, self.path.as_ref(), &self.subject)?;
         let bytes = plain.map_or_else(|| self.bytes.clone(), |codec| codec::framed(codec, &self.bytes));
         if DataVersion::of(&bytes) != stored.data_version {
             return Err(wrong_checksum(self.subject).during("load"));
         }
-        // Bytes say which codec wrote them, so a changed default strands nothing.
         let codec = match plain {
             Some(codec) => codec,
-            None if bytes.first() == Some(&codec.tag()) => codec,
-            None => codec::by_tag(&bytes)?,
+            None => by_header(codec, &bytes)?,
         };
-        codec.decode(&bytes, ty).map_err(|error| match error.kind() {
-            // The bytes are those that were stored, so it is the type that does not fit them.
-            ErrorKind::Corrupt => Error::new(ErrorKind::TypeMismatch, error.message())
-                .code("object_type")
-                .during("load")
-                .about(self.subject)
-                .fix("the type changed since this was stored: materialize the asset again"),
-            _ => error.during("load").about(self.subject),
-        })
+        codec.decode(&bytes, ty).map_err(|error| of_type(error, &self.subject))
     }
+}
 
-    /// The codec of a file without tag and version, if it is one.
-    fn plain<'c>(&self, codec: &'c dyn Codec) -> Result<Option<&'c dyn Codec>> {
-        let extension = self.path.as_ref().map_or(EXTENSION, ObjectPath::extension);
-        if extension == EXTENSION {
-            return Ok(None);
-        }
-        let ours = (codec.plain() == Some(extension)).then_some(codec);
-        ours.or_else(|| codec::by_extension(extension))
-            .map(Some)
-            .ok_or_else(|| {
-                Error::new(
-                    ErrorKind::Unsupported,
-                    format!("no codec of this build reads {extension:?}"),
-                )
-                .code("codec_unknown_extension")
-                .during("load")
-                .about(&self.subject)
-            })
+/// The codec that wrote `bytes`: they say which, so a changed default strands nothing.
+pub(crate) fn by_header<'c>(codec: &'c dyn Codec, bytes: &[u8]) -> Result<&'c dyn Codec> {
+    if bytes.first() == Some(&codec.tag()) {
+        return Ok(codec);
+    }
+    codec::by_tag(bytes).map(|codec| codec as _)
+}
+
+/// The codec of a file without tag and version, if it is one.
+pub(crate) fn plain<'c>(
+    codec: &'c dyn Codec,
+    path: Option<&ObjectPath>,
+    subject: &str,
+) -> Result<Option<&'c dyn Codec>> {
+    let extension = path.map_or(EXTENSION, ObjectPath::extension);
+    if extension == EXTENSION {
+        return Ok(None);
+    }
+    let ours = (codec.plain() == Some(extension)).then_some(codec);
+    ours.or_else(|| codec::by_extension(extension).map(|codec| codec as _))
+        .map(Some)
+        .ok_or_else(|| {
+            Error::new(
+                ErrorKind::Unsupported,
+                format!("no codec of this build reads {extension:?}"),
+            )
+            .code("codec_unknown_extension")
+            .during("load")
+            .about(subject)
+        })
+}
+
+/// The error of a codec about bytes that are those that were stored: it is the type that does not fit them.
+pub(crate) fn of_type(error: Error, subject: &str) -> Error {
+    match error.kind() {
+        ErrorKind::Corrupt => Error::new(ErrorKind::TypeMismatch, error.message())
+            .code("object_type")
+            .during("load")
+            .about(subject)
+            .fix("the type changed since this was stored: materialize the asset again"),
+        _ => error.during("load").about(subject),
     }
 }

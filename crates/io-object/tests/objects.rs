@@ -385,6 +385,112 @@ async fn rows_that_come_in_parts_never_lie_in_memory_as_a_whole() {
     );
 }
 
+const FORMATS: [fn() -> Object; 4] = [Object::json, Object::json_lines, Object::bincode, Object::postcard];
+
+/// So many rows, which are several megabytes in every format.
+const MANY: u64 = 40_000;
+
+async fn many_stored(object: &Object, folder: &Path) -> (Arc<dyn IoManager>, Stored, PathBuf) {
+    let manager = open(object, folder);
+    let rows: Vec<Row> = (0..MANY).map(Row::numbered).collect();
+    let stored = manager.store(slot(0), &Value::new(rows)).await.unwrap();
+    assert!(stored.bytes > 2 << 20, "{}", stored.bytes);
+    let file = files_below(folder).pop().unwrap();
+    (manager, stored, file)
+}
+
+#[tokio::test]
+async fn rows_that_are_read_one_by_one_never_lie_in_memory_as_a_whole() {
+    for object in FORMATS {
+        let folder = tempfile::tempdir().unwrap();
+        let (manager, stored, _) = many_stored(&object(), folder.path()).await;
+        let mut parts = manager.load_rows(&stored, TypeInfo::of::<Vec<Row>>()).await.unwrap();
+        let mut next = 0;
+
+        while let Some(part) = parts.try_next().await.unwrap() {
+            let rows = part.take::<Vec<Row>>().unwrap();
+            assert!(rows.len() < 25_000, "{} rows are in memory at a time", rows.len());
+            for row in rows {
+                assert_eq!(row, Row::numbered(next));
+                next += 1;
+            }
+        }
+
+        assert_eq!(next, MANY);
+    }
+}
+
+#[tokio::test]
+async fn no_row_is_given_of_an_object_that_was_damaged() {
+    let ty = TypeInfo::of::<Vec<Row>>();
+    for object in FORMATS {
+        let folder = tempfile::tempdir().unwrap();
+        let (manager, stored, file) = many_stored(&object(), folder.path()).await;
+        let whole = fs::read(&file).unwrap();
+        for at in [0, 1, 1 << 20, (1 << 20) + 7, whole.len() - 1] {
+            let mut flipped = whole.clone();
+            flipped[at] ^= 1;
+            fs::write(&file, &flipped).unwrap();
+            let refused = manager.load_rows(&stored, ty).await.err().unwrap();
+            assert_eq!(refused.kind(), ErrorKind::Corrupt, "flipped at {at}: {refused}");
+            fs::write(&file, &whole[..at]).unwrap();
+            let refused = manager.load_rows(&stored, ty).await.err().unwrap();
+            assert_eq!(refused.kind(), ErrorKind::Corrupt, "cut at {at}: {refused}");
+        }
+
+        fs::write(&file, &whole).unwrap();
+        let mut parts = manager.load_rows(&stored, ty).await.unwrap();
+        parts.try_next().await.unwrap().unwrap();
+        let mut changed = whole;
+        let last = changed.len() - 1;
+        changed[last] ^= 1;
+        fs::write(&file, &changed).unwrap();
+        let mut rows = 0;
+        let refused = loop {
+            match parts.try_next().await {
+                Ok(part) => rows += part.expect("it does not end well").take::<Vec<Row>>().unwrap().len(),
+                Err(refused) => break refused,
+            }
+        };
+        assert_eq!(refused.kind(), ErrorKind::Corrupt, "{refused}");
+        assert!(rows > 0, "what came before the damage was given");
+    }
+}
+
+#[tokio::test]
+async fn a_row_that_is_longer_than_what_is_read_at_a_time_comes_whole() {
+    for object in FORMATS {
+        let folder = tempfile::tempdir().unwrap();
+        let manager = open(&object(), folder.path());
+        let rows: Vec<String> = [10, 5 << 20, 0, 3 << 20, 1].map(|len| "x".repeat(len)).to_vec();
+        let stored = manager.store(slot(0), &Value::new(rows.clone())).await.unwrap();
+
+        let parts = manager.load_rows(&stored, TypeInfo::of::<Vec<String>>()).await.unwrap();
+
+        let parts: Vec<Value> = parts.try_collect().await.unwrap();
+        let found: Vec<String> = parts
+            .into_iter()
+            .flat_map(|part| part.take::<Vec<String>>().unwrap())
+            .collect();
+        assert!(found == rows);
+    }
+}
+
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+struct Row {
+    number: u64,
+    name: String,
+}
+
+impl Row {
+    fn numbered(number: u64) -> Self {
+        Self {
+            number,
+            name: format!("{number} \"is\" [a, number] {{of}} forty letters and more"),
+        }
+    }
+}
+
 /// A row that shows how many there are.
 #[derive(Clone, Serialize, Deserialize)]
 struct Counted {

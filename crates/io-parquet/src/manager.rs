@@ -3,9 +3,10 @@
 use std::sync::Arc;
 
 use async_trait::async_trait;
-use flowstone_core::io::{Address, IoManager, Listing, Rows, Slot, Stored};
+use flowstone_core::io::{Address, IoManager, Listing, RowParts, Rows, Slot, Stored, in_one_part};
 use flowstone_core::{AssetId, Result, TypeInfo, Value};
 use flowstone_io_object::{ObjectArea, ObjectPath};
+use futures::{Stream, StreamExt, TryStreamExt, stream};
 
 use crate::error::{mismatch, stopped};
 use crate::shape::RowType;
@@ -72,6 +73,18 @@ impl IoManager for ParquetManager {
         read.map_err(|error| error.about(subject))
     }
 
+    async fn load_rows(&self, stored: &Stored, ty: TypeInfo) -> Result<RowParts> {
+        if ty.is::<Table>() {
+            return self.load(stored, ty).await.map(in_one_part);
+        }
+        let reader = TableReader::open(&self.area, stored).await?;
+        check_columns(&reader, ty)?;
+        let subject: Arc<str> = reader.subject().into();
+        let groups = reader.into_stream();
+        let parts = groups.map_ok(move |group| parts_of(group, ty, Arc::clone(&subject)));
+        Ok(parts.try_flatten().boxed())
+    }
+
     async fn delete(&self, address: &Address) -> Result<()> {
         match address {
             Address::Inline(_) => Ok(()),
@@ -86,6 +99,18 @@ impl IoManager for ParquetManager {
     fn list(&self, asset: AssetId) -> Result<Listing<'_>> {
         Ok(self.area.list_values(asset))
     }
+}
+
+/// The rows of a row group, block by block.
+fn parts_of(group: Table, ty: TypeInfo, subject: Arc<str>) -> impl Stream<Item = Result<Value>> {
+    stream::iter(group.into_batches()).then(move |block| {
+        let subject = Arc::clone(&subject);
+        async move {
+            let read = move || rows::read(&[block], |deserializer| ty.read(deserializer));
+            let read = tokio::task::spawn_blocking(read).await.map_err(stopped)?;
+            read.map_err(|error| error.about(subject))
+        }
+    })
 }
 
 /// The answer to whether values of `ty` can be stored.

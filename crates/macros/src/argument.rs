@@ -52,6 +52,8 @@ pub(crate) enum Kind {
     Optional,
     /// `PartitionStream<T>`
     Stream,
+    /// `RowStream<T>`
+    Rows,
 }
 
 impl Argument {
@@ -83,7 +85,7 @@ impl Argument {
             Shape::Upstream(kind, held) => (kind, held),
         };
         let (shared, value) = match within("Arc", held) {
-            Some(value) if kind != Kind::Stream => (true, value),
+            Some(value) if !matches!(kind, Kind::Stream | Kind::Rows) => (true, value),
             _ => (false, held),
         };
         if borrows(value.to_token_stream()) {
@@ -200,6 +202,8 @@ fn shape(ty: &Type, of_items: bool) -> Shape<'_> {
         Shape::Upstream(Kind::Optional, value)
     } else if let Some(value) = within("PartitionStream", ty) {
         Shape::Upstream(Kind::Stream, value)
+    } else if let Some(value) = within("RowStream", ty) {
+        Shape::Upstream(Kind::Rows, value)
     } else {
         Shape::Upstream(Kind::Value, ty)
     }
@@ -335,6 +339,10 @@ mod tests {
         assert_eq!(
             upstream(parse_quote!(a: PartitionStream<T>)),
             (Kind::Stream, "a".into(), "T".into())
+        );
+        assert_eq!(
+            upstream(parse_quote!(mut a: RowStream<Vec<u8>>)),
+            (Kind::Rows, "a".into(), "Vec < u8 >".into())
         );
     }
 

@@ -345,6 +345,7 @@ impl Writer<'_> {
             Kind::Value => made.to_owned(),
             Kind::Optional => format!("Option<{made}>"),
             Kind::Stream => format!("PartitionStream<{made}>"),
+            Kind::Rows => format!("RowStream<{made}>"),
         };
         let wanted = if upstream.batch {
             format!("Batch<{wanted}>")

@@ -82,6 +82,7 @@ use crate::options::Options;
 /// | `numbers: T` | the value of the asset `numbers` |
 /// | `numbers: Arc<T>` | the same, shared and not copied |
 /// | `numbers: Option<T>`, `Option<Arc<T>>` | the same, or `None` when it was never made |
+/// | `numbers: RowStream<T>` | the rows of the sequence `T` one after the other, without having all of them in memory |
 /// | `numbers: PartitionStream<T>` | the values of many partitions of `numbers`, one after the other |
 /// | `ctx: AssetContext` | which partition is made, for which run |
 /// | `ctx: BatchContext`, `numbers: Batch<…>` | the same for many partitions, with [`batch`](#batches) |
@@ -104,7 +105,7 @@ use crate::options::Options;
 /// `#[mapping(…)]` gives the partition mapping, where the one that follows from the two partition spaces is not meant.
 ///
 /// ```
-/// # use flowstone::asset::{Asset, AssetContext, PartitionStream};
+/// # use flowstone::asset::{Asset, AssetContext, PartitionStream, RowStream};
 /// # use flowstone::partition::{Daily, Mapping, Monthly};
 /// # use flowstone::{Result, pipeline::Pipeline};
 /// # use flowstone_macros::{asset, assets};
@@ -121,13 +122,16 @@ use crate::options::Options;
 /// async fn row_count(
 ///     ctx: AssetContext,
 ///     #[from(ingest::raw_rows)] mut days: PartitionStream<Vec<u64>>,
-///     #[from("blocked rows")] blocked: Option<Vec<u64>>,
+///     #[from("blocked rows")] mut blocked: RowStream<Vec<u64>>,
 /// ) -> Result<usize> {
 ///     let mut count = 0;
 ///     while let Some(rows) = days.next().await? {
 ///         count += rows.len();
 ///     }
-///     Ok(count - blocked.map_or(0, |rows| rows.len()))
+///     while blocked.next().await?.is_some() {
+///         count -= 1;
+///     }
+///     Ok(count)
 /// }
 ///
 /// # fn main() -> Result<()> {

@@ -5,7 +5,7 @@ use std::ops::Bound;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
 use flowstone_core::asset::InputLoader;
-use flowstone_core::io::Stored;
+use flowstone_core::io::{RowParts, Stored};
 use flowstone_core::partition::{EdgeShape, PartitionSet};
 use flowstone_core::{BoxFuture, Error, ErrorKind, Result, Value, Version};
 
@@ -59,6 +59,17 @@ impl InputLoader for ChunkInputs {
     fn load(&self, input: usize, upstream: u64) -> BoxFuture<'_, Result<Option<Value>>> {
         Box::pin(self.load_pinned(input, upstream))
     }
+
+    fn load_rows(&self, input: usize, upstream: u64) -> BoxFuture<'_, Result<Option<RowParts>>> {
+        Box::pin(async move {
+            let Some(stored) = self.pinned(input, upstream).await? else {
+                return Ok(None);
+            };
+            let input = self.lanes.input(self.lane, input);
+            let ty = self.lanes.node(input.upstream).output();
+            self.lanes.io(input.upstream).load_rows(&stored, ty).await.map(Some)
+        })
+    }
 }
 
 impl ChunkInputs {
@@ -67,17 +78,21 @@ impl ChunkInputs {
     }
 
     async fn load_pinned(&self, number: usize, upstream: u64) -> Result<Option<Value>> {
-        let input = self.lanes.input(self.lane, number);
-        let (stored, version) = self.lanes.find(input, upstream);
-        if version == Version::NONE {
+        let Some(stored) = self.pinned(number, upstream).await? else {
             return Ok(None);
-        }
-        let stored = match stored {
-            Some(stored) => stored,
-            None => self.look_up(number, upstream, version).await?,
         };
+        let input = self.lanes.input(self.lane, number);
         let ty = self.lanes.node(input.upstream).output();
         self.lanes.io(input.upstream).load(&stored, ty).await.map(Some)
+    }
+
+    /// Where an input lies; `None` when it was never materialized.
+    async fn pinned(&self, number: usize, upstream: u64) -> Result<Option<Stored>> {
+        match self.lanes.find(self.lanes.input(self.lane, number), upstream) {
+            (_, Version::NONE) => Ok(None),
+            (Some(stored), _) => Ok(Some(stored)),
+            (None, version) => self.look_up(number, upstream, version).await.map(Some),
+        }
     }
 
     async fn look_up(&self, number: usize, upstream: u64, version: Version) -> Result<Stored> {

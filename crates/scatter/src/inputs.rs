@@ -1,12 +1,13 @@
 //! What the functions of a scatter read: each its own part of the asset's upstreams, and what it alone is given.
 //!
-//! A value that all items of a step read alike is loaded once and shared by them; a stream of many partitions is not
-//! kept.
+//! A value that all items of a step read alike is loaded once and shared by them; a stream of rows or of many partitions is
+//! not kept.
 
 use std::sync::{Arc, Mutex, OnceLock, PoisonError};
 
 use flowstone_core::asset::{InputLoader, Step};
 use flowstone_core::codec::{Codec, Json};
+use flowstone_core::io::RowParts;
 use flowstone_core::partition::PartitionSet;
 use flowstone_core::{AssetValue, BoxFuture, FanOutId, Result, TypeInfo, Value};
 use futures::FutureExt;
@@ -64,6 +65,10 @@ impl InputLoader for OnceInputs {
         }
         let given = self.given.as_ref().filter(|(what, _)| what.number() == input);
         ready(Ok(given.map(|(_, value)| value.clone()))).boxed()
+    }
+
+    fn load_rows(&self, input: usize, upstream: u64) -> BoxFuture<'_, Result<Option<RowParts>>> {
+        self.inner.load_rows(self.offset + input, upstream)
     }
 }
 
@@ -124,6 +129,10 @@ impl InputLoader for ItemInputs {
             None => self.load_once(input, kept, upstream).boxed(),
         }
     }
+
+    fn load_rows(&self, input: usize, upstream: u64) -> BoxFuture<'_, Result<Option<RowParts>>> {
+        self.inner.load_rows(self.offset + input, upstream)
+    }
 }
 
 /// The inputs of a call for several items: those of the items, and which items they are.
@@ -143,6 +152,10 @@ impl InputLoader for CallInputs {
         } else {
             self.inner.load(input, upstream)
         }
+    }
+
+    fn load_rows(&self, input: usize, upstream: u64) -> BoxFuture<'_, Result<Option<RowParts>>> {
+        self.inner.load_rows(input, upstream)
     }
 }
 

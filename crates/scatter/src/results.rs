@@ -19,8 +19,9 @@ const PART_LEN: usize = 4 << 20;
 
 /// What all items of a scatter gave: the value of a scatter that gathers nothing.
 ///
-/// It is stored as it is read, a few thousand rows at a time; who takes it as an argument has all of it in memory. How many
-/// items ended in which way is its [manifest](flowstone_core::io::Stored::manifest), as [`ResultCounts`].
+/// It is stored as it is read, a few thousand rows at a time. Who takes it as an argument has all of it in memory; as
+/// [`RowStream<Results<R>>`](flowstone_core::asset::RowStream) its rows come one after the other. How many items ended in
+/// which way is its [manifest](flowstone_core::io::Stored::manifest), as [`ResultCounts`].
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 #[serde(transparent, bound(deserialize = "R: serde::de::DeserializeOwned"))]
 pub struct Results<R>(Vec<ResultRow<R>>);

@@ -23,8 +23,10 @@ pub use address::{
 pub use listing::{what_is_there_is_listed, who_cannot_list_says_so};
 pub use sample::Sample;
 pub use value::{
-    a_value_of_another_type_is_refused, equal_values_have_equal_data_versions, rows_in_parts_are_stored_as_the_whole,
-    rows_that_break_off_are_not_stored, what_is_not_accepted_is_not_stored, what_is_stored_is_loaded,
+    a_value_of_another_type_is_refused, equal_values_have_equal_data_versions,
+    parts_of_what_is_gone_or_of_another_type_are_refused, rows_in_parts_are_stored_as_the_whole,
+    rows_that_break_off_are_not_stored, what_is_loaded_in_parts_is_the_whole, what_is_not_accepted_is_not_stored,
+    what_is_stored_is_loaded,
 };
 
 /// An IO manager, the values to try it with, and what must outlive it.
@@ -119,9 +121,11 @@ macro_rules! io_conformance {
             equal_values_have_equal_data_versions
             every_store_has_an_address_of_its_own
             many_may_store_at_once
+            parts_of_what_is_gone_or_of_another_type_are_refused
             rows_in_parts_are_stored_as_the_whole
             rows_that_break_off_are_not_stored
             the_largest_ids_are_like_any_other
+            what_is_loaded_in_parts_is_the_whole
             what_is_not_accepted_is_not_stored
             what_is_stored_is_loaded
             what_is_there_is_listed

@@ -72,7 +72,8 @@ pub enum ItemPart {
 #[diagnostic::on_unimplemented(
     message = "an asset's function cannot take `{Self}`",
     label = "not an argument that a step can fill",
-    note = "take `In<T>`, `Arc<T>`, `Option` of either, `PartitionStream<T>`, `Res<T>`, `Config<T>` or `AssetContext`"
+    note = "take `In<T>`, `Arc<T>`, `Option` of either, `RowStream<T>`, `PartitionStream<T>`, `Res<T>`, `Config<T>` or \
+            `AssetContext`"
 )]
 pub trait FromStep: Sized + Send + 'static {
     /// What it needs.
@@ -144,18 +145,26 @@ impl<T: AssetValue> FromStep for Option<Arc<T>> {
     }
 }
 
-fn never_materialized() -> Error {
+pub(super) fn never_materialized() -> Error {
     Error::new(ErrorKind::NotFound, "an input was never materialized").code("input_missing")
 }
 
 async fn load_single(step: &Step, input: usize) -> Result<Option<Value>> {
+    match only_partition(step, input)? {
+        Some(only) => step.inputs.load(input, only).await,
+        None => Ok(None),
+    }
+}
+
+/// The one partition of an input that `step` reads, if it was materialized as far as is known.
+pub(super) fn only_partition(step: &Step, input: usize) -> Result<Option<u64>> {
     if let Some(only) = step.inputs.only(input, step.partition) {
-        return step.inputs.load(input, only).await;
+        return Ok(Some(only));
     }
     let partitions = step.inputs.partitions(input, step.partition)?;
     match partitions.min() {
         None => Ok(None),
-        Some(only) if partitions.len() == 1 => step.inputs.load(input, only).await,
+        Some(only) if partitions.len() == 1 => Ok(Some(only)),
         Some(_) => {
             let count = partitions.len();
             Err(Error::new(

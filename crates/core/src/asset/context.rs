@@ -8,6 +8,7 @@ use tokio_util::sync::CancellationToken;
 
 use crate::fan_out::ItemSlot;
 use crate::graph::NodeIx;
+use crate::io::{RowParts, in_one_part};
 use crate::partition::{PartitionKey, PartitionSet};
 use crate::pipeline::Pipeline;
 use crate::{BoxFuture, Result, RunId, Value};
@@ -25,6 +26,12 @@ pub trait InputLoader: Send + Sync + 'static {
 
     /// The value of partition `upstream` of input number `input`, as pinned; `None` when it was never materialized.
     fn load(&self, input: usize, upstream: u64) -> BoxFuture<'_, Result<Option<Value>>>;
+
+    /// The same part by part, of an input whose value is a sequence of rows. Who does not say how has all of it in memory.
+    fn load_rows(&self, input: usize, upstream: u64) -> BoxFuture<'_, Result<Option<RowParts>>> {
+        let whole = self.load(input, upstream);
+        Box::pin(async move { Ok(whole.await?.map(in_one_part)) })
+    }
 }
 
 /// Adds and retires the partitions of dynamic sets. The engine implements it.

@@ -13,7 +13,7 @@ use serde_reflection::{Samples, Tracer, TracerConfig};
 use crate::{Error, ErrorKind, Result, TypeInfo};
 
 /// The length of a stored fingerprint, in bytes.
-const LEN: usize = 16;
+pub(super) const LEN: usize = 16;
 
 /// 128 bits over the shape that a type shows to serde: names, fields, order, nesting.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]

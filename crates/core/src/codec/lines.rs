@@ -4,8 +4,9 @@ use bytes::Bytes;
 use serde::Serialize;
 use serde::de::{DeserializeSeed, SeqAccess};
 
-use super::rows::{RowSink, read_rows, write_rows};
-use super::{Codec, JsonLines, SequenceEncoder, body, finite, header, unreadable, unwritable};
+use super::pieces::LinesPieces;
+use super::rows::{self, RowSink, read_rows, write_rows};
+use super::{Codec, JsonLines, SequenceDecoder, SequenceEncoder, body, finite, header, unreadable, unwritable};
 use crate::{Error, ErrorKind, Result, TypeInfo, Value};
 
 impl Codec for JsonLines {
@@ -26,14 +27,15 @@ impl Codec for JsonLines {
     }
 
     fn accepts(&self, ty: TypeInfo) -> Result<()> {
-        // What reads itself from no rows at all is a sequence of some.
-        let none = ty.read(&mut <dyn erased_serde::Deserializer<'_>>::erase(read_rows(Lines(b""))));
-        none.map(drop).map_err(|_| {
-            let name = ty.name();
+        if rows::fit(ty) {
+            return Ok(());
+        }
+        let name = ty.name();
+        Err(
             Error::new(ErrorKind::TypeMismatch, format!("a `{name}` is not a sequence of rows"))
                 .code("codec_no_rows")
-                .fix("return a `Vec` of rows, or store it as json")
-        })
+                .fix("return a `Vec` of rows, or store it as json"),
+        )
     }
 
     fn encode(&self, value: &Value) -> Result<Bytes> {
@@ -50,6 +52,10 @@ impl Codec for JsonLines {
 
     fn sequence(&self, _: TypeInfo, _: u64) -> Result<Option<Box<dyn SequenceEncoder>>> {
         Ok(Some(Box::new(LinesSequence { head: header(self) })))
+    }
+
+    fn sequence_decoder(&self, ty: TypeInfo) -> Result<Option<Box<dyn SequenceDecoder>>> {
+        Ok(rows::fit(ty).then(|| Box::new(LinesPieces::new(ty)) as _))
     }
 }
 
@@ -87,7 +93,7 @@ impl RowSink for LineSink<'_> {
 }
 
 /// What is left of the lines.
-struct Lines<'de>(&'de [u8]);
+pub(super) struct Lines<'de>(pub(super) &'de [u8]);
 
 impl<'de> SeqAccess<'de> for Lines<'de> {
     type Error = serde_json::Error;

@@ -4,9 +4,12 @@
 
 use std::marker::PhantomData;
 
+use serde::de::value::SeqDeserializer;
 use serde::de::{SeqAccess, Visitor};
 use serde::ser::{Impossible, SerializeSeq, SerializeTuple};
 use serde::{Deserializer, Serialize, Serializer, forward_to_deserialize_any};
+
+use crate::TypeInfo;
 
 /// Takes the rows of a sequence, one after the other.
 pub trait RowSink {
@@ -29,6 +32,13 @@ pub trait RowSink {
 /// Those of `sink`, and one when `value` is no sequence.
 pub fn write_rows<S: RowSink>(value: &dyn erased_serde::Serialize, sink: &mut S) -> Result<(), S::Error> {
     erased_serde::serialize(value, Writing(sink))
+}
+
+/// True when a `ty` is a sequence of any number of rows: it reads itself from none.
+pub fn fit(ty: TypeInfo) -> bool {
+    let none = SeqDeserializer::<_, serde::de::value::Error>::new(std::iter::empty::<()>());
+    ty.read(&mut <dyn erased_serde::Deserializer<'_>>::erase(read_rows(none)))
+        .is_ok()
 }
 
 /// The sequence of the rows that `rows` gives, for a type to read itself from.

@@ -4,7 +4,7 @@ use std::fmt;
 use std::sync::Arc;
 
 use async_trait::async_trait;
-use flowstone_core::io::{Address, IoEnv, IoFactory, IoManager, Listing, Rows, Slot, Stored};
+use flowstone_core::io::{Address, IoEnv, IoFactory, IoManager, Listing, RowParts, Rows, Slot, Stored};
 use flowstone_core::{AssetId, Result, TypeInfo, Value};
 
 /// Stands between an IO manager and those who store and load.
@@ -28,6 +28,14 @@ pub trait AroundIo: Send + Sync + 'static {
     /// What [`IoManager::load`] may say.
     async fn load(&self, io: &dyn IoManager, stored: &Stored, ty: TypeInfo) -> Result<Value> {
         io.load(stored, ty).await
+    }
+
+    /// Loads rows by `io`, or does whatever it is there for.
+    ///
+    /// # Errors
+    /// What [`IoManager::load_rows`] may say.
+    async fn load_rows(&self, io: &dyn IoManager, stored: &Stored, ty: TypeInfo) -> Result<RowParts> {
+        io.load_rows(stored, ty).await
     }
 }
 
@@ -66,6 +74,10 @@ impl<A: AroundIo> IoManager for IoAround<A> {
 
     async fn load(&self, stored: &Stored, ty: TypeInfo) -> Result<Value> {
         self.around.load(&*self.io, stored, ty).await
+    }
+
+    async fn load_rows(&self, stored: &Stored, ty: TypeInfo) -> Result<RowParts> {
+        self.around.load_rows(&*self.io, stored, ty).await
     }
 
     async fn delete(&self, address: &Address) -> Result<()> {

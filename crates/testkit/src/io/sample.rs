@@ -17,6 +17,7 @@ pub struct Sample {
     make: Arc<dyn Fn(u64) -> Value + Send + Sync>,
     is_equal: fn(&Value, &Value) -> bool,
     parts: Option<fn(Value, usize, u64) -> Rows>,
+    join: fn(Vec<Value>) -> Value,
 }
 
 impl Sample {
@@ -27,6 +28,10 @@ impl Sample {
             make: Arc::new(move |number| Value::new(make(number))),
             is_equal: |left, right| left.downcast_ref::<T>() == right.downcast_ref::<T>(),
             parts: None,
+            join: |mut parts| {
+                assert_eq!(parts.len(), 1, "what is no sequence comes whole");
+                parts.remove(0)
+            },
         }
     }
 
@@ -52,6 +57,12 @@ impl Sample {
                 let broken = (missing > 0).then(|| Err(Error::new(ErrorKind::Unavailable, "there are no more rows")));
                 Rows::new::<T, R>(count + missing, stream::iter(parts.chain(broken)))
             }),
+            join: |parts| {
+                let parts = parts
+                    .into_iter()
+                    .map(|part| part.take::<T>().expect("a part is of the type of the whole"));
+                Value::new(parts.flatten().collect::<T>())
+            },
             ..Self::of(make)
         }
     }
@@ -81,6 +92,11 @@ impl Sample {
     /// The same with one row more, which is an error.
     pub(super) fn broken_rows(&self, number: u64, len: usize) -> Option<Rows> {
         self.parts.map(|parts| parts(self.value(number), len, 1))
+    }
+
+    /// The whole that these are the parts of.
+    pub(super) fn join(&self, parts: Vec<Value>) -> Value {
+        (self.join)(parts)
     }
 
     /// Refuses a value that is not the one with this number.

@@ -2,6 +2,7 @@
 
 use flowstone_core::ErrorKind;
 use flowstone_core::io::{Address, INLINE_LEN_MAX, Stored};
+use futures::TryStreamExt;
 use futures::future::join_all;
 
 use super::sample::Sample;
@@ -48,6 +49,47 @@ pub async fn rows_in_parts_are_stored_as_the_whole(under_test: IoUnderTest) {
             assert_eq!(told(&stored), told(&whole), "{number} rows, {len} at a time");
             sample.check(&io.load(&stored, sample.ty()).await.expect("they are loaded"), number);
             sample.check(&io.load(&whole, sample.ty()).await.expect("it is loaded"), number);
+        }
+    }
+}
+
+/// What is loaded in parts is what is loaded at once, however it was stored.
+pub async fn what_is_loaded_in_parts_is_the_whole(under_test: IoUnderTest) {
+    let io = &under_test.io;
+    for sample in under_test.accepted() {
+        for number in [0, 1, 2, 100, 40_000] {
+            let mut all = vec![io.store(slot(0), &sample.value(number)).await.expect("it is stored")];
+            if let Some(rows) = sample.rows(number, 7001) {
+                all.push(io.store_rows(slot(0), rows).await.expect("its rows are stored"));
+            }
+            for stored in all {
+                let parts = io.load_rows(&stored, sample.ty()).await.expect("it is loaded");
+
+                let parts = parts.try_collect().await.expect("its parts are loaded");
+                sample.check(&sample.join(parts), number);
+            }
+        }
+    }
+}
+
+/// Rows of what is gone are not there, and those of another type are refused: at once or by the first part.
+pub async fn parts_of_what_is_gone_or_of_another_type_are_refused(under_test: IoUnderTest) {
+    let io = &under_test.io;
+    let first_of = async |stored: &Stored, ty| io.load_rows(stored, ty).await?.try_next().await;
+    for sample in under_test.accepted() {
+        for number in [3, 40_000] {
+            let stored = io.store(slot(0), &sample.value(number)).await.expect("it is stored");
+            for other in Sample::usual().iter().filter(|other| other.ty() != sample.ty()) {
+                let error = first_of(&stored, other.ty()).await.expect_err("it is of another type");
+                let fits = matches!(error.kind(), ErrorKind::TypeMismatch | ErrorKind::Corrupt);
+                assert!(fits, "a `{}` as a `{}`: {error}", sample.ty().name(), other.ty().name());
+            }
+            if matches!(stored.address, Address::Inline(_)) {
+                continue;
+            }
+            io.delete(&stored.address).await.expect("it is deleted");
+            let error = first_of(&stored, sample.ty()).await.expect_err("it is gone");
+            assert_eq!(error.kind(), ErrorKind::NotFound, "{error}");
         }
     }
 }

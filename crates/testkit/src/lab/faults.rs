@@ -6,7 +6,7 @@ use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 
 use async_trait::async_trait;
-use flowstone_core::io::{IoManager, Rows, Slot, Stored};
+use flowstone_core::io::{IoManager, RowParts, Rows, Slot, Stored};
 use flowstone_core::plan::RunRequest;
 use flowstone_core::store::{Record, Store};
 use flowstone_core::{AssetId, Error, ErrorKind, Result, TypeInfo, Value};
@@ -297,5 +297,11 @@ impl AroundIo for Process {
         self.live().await;
         tokio::time::sleep(self.sky.delay()).await;
         io.load(stored, ty).await
+    }
+
+    async fn load_rows(&self, io: &dyn IoManager, stored: &Stored, ty: TypeInfo) -> Result<RowParts> {
+        self.live().await;
+        tokio::time::sleep(self.sky.delay()).await;
+        io.load_rows(stored, ty).await
     }
 }
