@@ -207,6 +207,9 @@ impl AssetGraph {
     /// them.
     pub fn snapshots(&self, assets: impl IntoIterator<Item = NodeIx>) -> Vec<SetSnapshot> {
         let mut sets = BTreeMap::new();
+        if self.nodes.iter().all(|node| node.space().dynamic_sets().is_empty()) {
+            return Vec::new();
+        }
         for ix in assets {
             let node = self.node(ix);
             let upstream = node.inputs().iter().map(|input| input.upstream);

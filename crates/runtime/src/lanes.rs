@@ -74,7 +74,8 @@ impl Lanes {
             lane_of[ix.index()] = Some(number);
         }
         let mut lanes = Vec::with_capacity(places.len());
-        let mut inputs = Lists::with_capacity(places.len());
+        let all_inputs = places.iter().map(|ix| graph.node(*ix).inputs().len()).sum();
+        let mut inputs = Lists::with_capacity(places.len(), all_inputs);
         for (number, ((planned, ix), (_, steps))) in plan.assets.iter().zip(places).zip(machine.assets()).enumerate() {
             let node = graph.node(ix);
             let bound = node.inputs().iter().zip(&planned.pinned).zip(machine.mappings(number));

@@ -243,7 +243,7 @@ impl Chunk<'_> {
             if self.must_end() {
                 break;
             }
-            if cancel.is_cancelled() {
+            if may_be_overdue && cancel.is_cancelled() {
                 // The step before was overdue; that does not concern this one.
                 cancel = own_token();
             }

@@ -143,10 +143,11 @@ pub(super) fn lanes(plan: &RunPlan, graph: &AssetGraph, ids: &[AssetId]) -> Resu
         lane_of[ix.index()] = Some(number);
     }
     let mut lanes = Vec::with_capacity(places.len());
+    let inputs = places.iter().map(|ix| graph.node(*ix).inputs().len()).sum();
     let mut wiring = Wiring {
-        edges: Lists::with_capacity(places.len()),
-        readers: Lists::with_capacity(places.len()),
-        onlookers: Lists::with_capacity(places.len()),
+        edges: Lists::with_capacity(places.len(), inputs),
+        readers: Lists::with_capacity(places.len(), inputs),
+        onlookers: Lists::with_capacity(places.len(), 0),
     };
     for (number, (planned, ix)) in plan.assets.iter().zip(places).enumerate() {
         let node = graph.node(ix);

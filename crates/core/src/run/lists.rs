@@ -9,10 +9,10 @@ pub struct Lists<T> {
 }
 
 impl<T> Lists<T> {
-    /// None yet, with room for `lists` lists of one thing each.
-    pub fn with_capacity(lists: usize) -> Self {
+    /// None yet, with room for so many lists and for so many things in all of them together.
+    pub fn with_capacity(lists: usize, items: usize) -> Self {
         Self {
-            items: Vec::with_capacity(lists),
+            items: Vec::with_capacity(items),
             ends: Vec::with_capacity(lists),
         }
     }
@@ -73,7 +73,7 @@ mod tests {
 
     #[test]
     fn each_list_is_found_by_its_number() {
-        let mut lists = Lists::with_capacity(3);
+        let mut lists = Lists::with_capacity(3, 3);
         lists.push([1, 2]);
         lists.push([]);
         lists.push([3]);
@@ -87,7 +87,7 @@ mod tests {
 
     #[test]
     fn a_list_with_an_error_is_not_added() {
-        let mut lists = Lists::with_capacity(1);
+        let mut lists = Lists::with_capacity(1, 2);
 
         assert_eq!(lists.try_push([Ok(1), Err("no")]), Err("no"));
         assert_eq!(lists.try_push([Ok(2), Ok::<_, &str>(3)]), Ok(()));
