@@ -6,6 +6,7 @@ mod call;
 mod pulse;
 
 use std::collections::{BTreeMap, VecDeque};
+use std::pin::pin;
 use std::sync::Arc;
 use std::sync::atomic::AtomicBool;
 use std::time::{Duration, Instant};
@@ -132,9 +133,9 @@ impl Session {
         let mut in_flight = FuturesUnordered::new();
         let (mut reported, mut yielded) = (Instant::now(), Instant::now());
         let mut may_be_more = true;
+        // Heard at all times, and not only while it is waited for: what is due is told once.
+        let mut more = pin!(self.fan_out.has_more.notified());
         loop {
-            // Heard from here on, so that nothing is missed between a refused claim and the wait for more.
-            let more = self.fan_out.has_more.notified();
             self.pulse.show();
             if !self.may_go_on() {
                 // What has not started is for others.
@@ -189,7 +190,10 @@ impl Session {
                     () = self.fan_out.stop.cancelled() => {}
                     () = tokio::time::sleep(if hands.ended > 0 { REPORT_AFTER } else { PULSE_EVERY }) => {}
                     // There may be more to take by now, or more may run at once.
-                    () = more => may_be_more = true,
+                    () = &mut more => {
+                        more.set(self.fan_out.has_more.notified());
+                        may_be_more = true;
+                    }
                 }
             }
         }
