@@ -7,12 +7,14 @@ mod fingerprint;
 mod finite;
 mod lines;
 mod pieces;
+mod room;
 pub mod rows;
 mod sequence;
 
 use bytes::Bytes;
 
 use self::pieces::{Counted, CountedPieces, JsonPieces};
+use self::room::Room;
 use self::sequence::{CountedSequence, JsonSequence};
 use crate::{Error, ErrorKind, Result, TypeInfo, Value};
 
@@ -20,7 +22,8 @@ pub use fingerprint::TypeFingerprint;
 pub use pieces::SequenceDecoder;
 pub use sequence::SequenceEncoder;
 
-/// The largest value that a codec decodes, in bytes; more is refused before memory is taken.
+/// The largest value that [`Bincode`] decodes, in bytes, every number counted at its full width; more is refused before memory is
+/// taken, and not written either. The other formats take memory only for bytes that are there.
 pub const DECODED_LEN_MAX: usize = 1 << 30;
 
 /// The length of tag and version, with which everything encoded begins.
@@ -164,6 +167,7 @@ impl Codec for Bincode {
         let mut bytes = fingerprinted(self, value.ty())?;
         bincode::serde::encode_into_std_write(value.as_serialize(), &mut bytes, bincode::config::standard())
             .map_err(|error| unwritable(self, value, &error))?;
+        room::check(value, bytes.len())?;
         Ok(bytes.into())
     }
 
@@ -187,6 +191,7 @@ impl Codec for Bincode {
         Ok(Some(Box::new(CountedSequence {
             codec: *self,
             head,
+            room: Some(Room::default()),
             count_at,
             count_len: |bytes| {
                 let count = bincode::decode_from_slice::<u64, _>(bytes, bincode::config::standard());
@@ -242,6 +247,7 @@ impl Codec for Postcard {
         Ok(Some(Box::new(CountedSequence {
             codec: *self,
             head: postcard::to_extend(&len, head).expect("a count fits into memory"),
+            room: None,
             count_at,
             count_len: |bytes| {
                 let count = postcard::take_from_bytes::<u64>(bytes);

@@ -4,6 +4,7 @@
 
 use bytes::Bytes;
 
+use super::room::Room;
 use super::{Codec, HEADER_LEN, Json, header};
 use crate::{Error, ErrorKind, Result, Value};
 
@@ -63,6 +64,8 @@ pub(super) struct CountedSequence<C> {
     pub(super) codec: C,
     /// What stands before the elements, until it is written: all that every value has, and the count of all elements.
     pub(super) head: Vec<u8>,
+    /// How much more could be decoded, where that has a bound.
+    pub(super) room: Option<Room>,
     /// How long it is before the count.
     pub(super) count_at: usize,
     /// How long the count is that some bytes begin with.
@@ -71,6 +74,9 @@ pub(super) struct CountedSequence<C> {
 
 impl<C: Codec> SequenceEncoder for CountedSequence<C> {
     fn part(&mut self, part: &Value) -> Result<Bytes> {
+        if let Some(room) = &mut self.room {
+            room.take(part)?;
+        }
         let encoded = self.codec.encode(part)?;
         let count_len = (self.count_len)(&encoded[self.count_at..]).ok_or_else(|| no_sequence(&self.codec, part))?;
         let elements = encoded.slice(self.count_at + count_len..);
