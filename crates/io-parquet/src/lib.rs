@@ -28,6 +28,7 @@
 mod blocks;
 mod content;
 mod error;
+mod lens;
 mod manager;
 mod options;
 mod probe;

@@ -34,7 +34,7 @@ impl IoManager for ParquetManager {
             Some(table) => table.clone(),
             None => {
                 let value = value.clone();
-                tokio::task::spawn_blocking(move || to_table(&value))
+                tokio::task::spawn_blocking(move || to_table(&value, 0))
                     .await
                     .map_err(stopped)??
             }
@@ -49,9 +49,12 @@ impl IoManager for ParquetManager {
     async fn store_rows(&self, slot: Slot, mut rows: Rows) -> Result<Stored> {
         let columns = RowType::of_type(rows.ty())?.schema;
         let mut writer = TableWriter::begin(&self.area, slot, &columns, &self.options).await?;
+        let mut first = 0;
         while let Some(part) = rows.next().await? {
-            let table = tokio::task::spawn_blocking(move || to_table(&part)).await;
-            for batch in table.map_err(stopped)??.into_batches() {
+            let table = tokio::task::spawn_blocking(move || to_table(&part, first)).await;
+            let table = table.map_err(stopped)??;
+            first += table.num_rows() as u64;
+            for batch in table.into_batches() {
                 writer.write(batch).await?;
             }
         }
@@ -122,9 +125,9 @@ pub(crate) fn check(ty: TypeInfo) -> Result<()> {
     }
 }
 
-fn to_table(value: &Value) -> Result<Table> {
+fn to_table(value: &Value, first: u64) -> Result<Table> {
     let row_type = RowType::of_type(value.ty())?;
-    let batches = rows::write(value.as_serialize(), &row_type.schema)?;
+    let batches = rows::write(value.as_serialize(), &row_type.schema, first)?;
     Table::new(Arc::clone(&row_type.schema), batches)
 }
 

@@ -6,23 +6,30 @@
 use arrow::datatypes::SchemaRef;
 use arrow::record_batch::RecordBatch;
 use flowstone_core::Result;
-use flowstone_core::codec::rows::{RowSink, read_rows, write_rows};
+use flowstone_core::codec::rows::{RowSink, len_of, read_rows, write_rows};
 use serde::Serialize;
 use serde::de::{DeserializeSeed, SeqAccess};
+use serde::ser::Error as _;
 use serde_arrow::{ArrayBuilder, Error};
 
-use crate::blocks::BLOCK_ROWS;
+use crate::blocks::{BLOCK_LEN, BLOCK_ROWS};
 use crate::error::{mismatch, unwritable};
 
-/// The rows of the sequence `rows` in batches of [`BLOCK_ROWS`] with the columns of `schema`.
+/// The longest row: Arrow counts the texts of a column by 31 bits.
+const ROW_LEN_MAX: u64 = i32::MAX as u64;
+
+/// The rows of the sequence `rows` in batches of at most [`BLOCK_ROWS`] with the columns of `schema`; the number of the first
+/// is `first`.
 ///
 /// # Errors
-/// `Invalid` with the column when a value does not fit it.
-pub(crate) fn write(rows: &dyn erased_serde::Serialize, schema: &SchemaRef) -> Result<Vec<RecordBatch>> {
+/// `Invalid` with the column when a value does not fit it, with the number of a row that is too long.
+pub(crate) fn write(rows: &dyn erased_serde::Serialize, schema: &SchemaRef, first: u64) -> Result<Vec<RecordBatch>> {
     let builder = ArrayBuilder::from_arrow(schema.fields()).map_err(unwritable)?;
     let mut sink = BatchSink {
         builder,
+        next: first,
         pending: 0,
+        pending_len: 0,
         batches: Vec::new(),
     };
     write_rows(rows, &mut sink)
@@ -61,7 +68,10 @@ pub(crate) fn read<T>(
 
 struct BatchSink {
     builder: ArrayBuilder,
+    /// The number of the next row.
+    next: u64,
     pending: usize,
+    pending_len: u64,
     batches: Vec<RecordBatch>,
 }
 
@@ -69,7 +79,7 @@ impl BatchSink {
     fn flush(&mut self) -> Result<(), Error> {
         if self.pending > 0 {
             self.batches.push(self.builder.to_record_batch()?);
-            self.pending = 0;
+            (self.pending, self.pending_len) = (0, 0);
         }
         Ok(())
     }
@@ -83,8 +93,21 @@ impl RowSink for BatchSink {
     }
 
     fn take<T: Serialize + ?Sized>(&mut self, row: &T) -> Result<(), Error> {
+        // What cannot be measured is a batch of its own.
+        let len = len_of(row).map_or(BLOCK_LEN, |len| len as u64);
+        if len > ROW_LEN_MAX {
+            let number = self.next;
+            return Err(Error::custom(format!(
+                "row {number} has {len} bytes, a row of a Parquet file has at most {ROW_LEN_MAX}"
+            )));
+        }
+        if self.pending_len + len > BLOCK_LEN {
+            self.flush()?;
+        }
         self.builder.push(row)?;
+        self.next += 1;
         self.pending += 1;
+        self.pending_len += len;
         if self.pending == BLOCK_ROWS {
             self.flush()?;
         }

@@ -118,7 +118,7 @@ fn trace(read: ReadAny<'_>) -> Result<RowType, String> {
 }
 
 fn written(rows: &dyn erased_serde::Serialize, schema: &SchemaRef) -> Result<arrow::record_batch::RecordBatch, String> {
-    let mut batches = rows::write(rows, schema).map_err(|error| error.message().to_owned())?;
+    let mut batches = rows::write(rows, schema, 0).map_err(|error| error.message().to_owned())?;
     batches
         .pop()
         .ok_or_else(|| "it writes no row where it read one".to_owned())

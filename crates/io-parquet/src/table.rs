@@ -73,7 +73,7 @@ impl Table {
     /// `TypeMismatch` when `T` is not a struct of plain columns, `Invalid` when a value does not fit its column.
     pub fn from_rows<T: Serialize + DeserializeOwned + 'static>(rows: &[T]) -> Result<Self> {
         let row_type = RowType::of::<Vec<T>>()?;
-        let batches = rows::write(&rows, &row_type.schema)?;
+        let batches = rows::write(&rows, &row_type.schema, 0)?;
         Ok(Self {
             schema: row_type.schema,
             batches,

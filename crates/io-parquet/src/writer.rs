@@ -19,7 +19,7 @@ use parquet::file::writer::SerializedFileWriter;
 use tokio::task::{JoinHandle, spawn_blocking};
 
 use crate::Parquet;
-use crate::blocks::{BLOCK_ROWS, Blocks, len_of};
+use crate::blocks::{Blocks, len_of};
 use crate::content::{Content, hash_block};
 use crate::error::{stopped, unwritable};
 use crate::schema::describe;
@@ -29,6 +29,8 @@ use crate::seal::{Seal, footer_entry, to_address};
 const IN_FLIGHT: usize = 2;
 /// Blocks that take more bytes than this become a row group, however few they are.
 const GROUP_LEN: usize = 32 << 20;
+/// A block that takes more bytes, as one with a single long row may, is a row group of its own.
+const GROUP_LEN_MAX: usize = 1 << 30;
 const EXTENSION: &str = "parquet";
 const DURING: &str = "write a table";
 
@@ -110,7 +112,7 @@ impl TableWriter {
         }
         self.rows += batch.num_rows() as u64;
         self.blocks.push(batch);
-        while self.blocks.rows() >= BLOCK_ROWS {
+        while self.blocks.has_whole() {
             self.fill_group().await?;
         }
         Ok(())
@@ -146,8 +148,13 @@ impl TableWriter {
         let Some(block) = self.blocks.cut()? else {
             return Ok(());
         };
+        let len = len_of(&block);
+        if !self.group.is_empty() && len > GROUP_LEN_MAX {
+            // Beside others its texts may be more than a reader counts.
+            self.begin_group().await?;
+        }
         self.group_rows += block.num_rows();
-        self.group_len += len_of(&block);
+        self.group_len += len;
         self.group.push(block);
         if self.group_rows >= self.rows_per_group || self.group_len > GROUP_LEN {
             self.begin_group().await?;

@@ -34,6 +34,11 @@ pub fn write_rows<S: RowSink>(value: &dyn erased_serde::Serialize, sink: &mut S)
     erased_serde::serialize(value, Writing(sink))
 }
 
+/// About how many bytes `row` has; `None` when that is not known before it is written.
+pub fn len_of<T: Serialize + ?Sized>(row: &T) -> Option<usize> {
+    postcard::serialize_with_flavor(row, postcard::ser_flavors::Size::default()).ok()
+}
+
 /// True when a `ty` is a sequence of any number of rows: it reads itself from none.
 pub fn fit(ty: TypeInfo) -> bool {
     let none = SeqDeserializer::<_, serde::de::value::Error>::new(std::iter::empty::<()>());

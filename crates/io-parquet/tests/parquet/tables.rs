@@ -8,7 +8,7 @@ use flowstone_core::registry::{Plugin, Registry};
 use flowstone_core::{AssetId, ErrorKind, RunId, TypeInfo, Value};
 use flowstone_io_object::ObjectArea;
 use flowstone_io_parquet::arrow::array::{
-    Array, BooleanBuilder, Float64Array, Int64Array, ListBuilder, StringArray, new_null_array,
+    Array, AsArray, BooleanBuilder, Float64Array, Int64Array, ListBuilder, StringArray, new_null_array,
 };
 use flowstone_io_parquet::arrow::buffer::{BooleanBuffer, NullBuffer};
 use flowstone_io_parquet::arrow::compute::concat_batches;
@@ -174,6 +174,52 @@ fn a_group_of_large_rows_ends_early() {
         let reader = TableReader::open(&area, &in_parts).await.unwrap();
         assert_eq!(reader.num_row_groups(), 3);
         assert_eq!(reader.read_all().await.unwrap(), table);
+    });
+}
+
+/// More text than Arrow counts in one batch of 16,384 rows; all rows share one text in memory.
+#[test]
+fn rows_of_more_than_two_gigabytes_in_all_are_kept() {
+    const ROWS: usize = 16_500;
+    let texts = StringArray::from_iter_values((0..100).map(|number| format!("{}{number:072}", "0".repeat(131_000))));
+    let schema = Arc::new(Schema::new(vec![Field::new("text", DataType::Utf8, false)]));
+    let batch = RecordBatch::try_new(Arc::clone(&schema), vec![Arc::new(texts)]).unwrap();
+    let slot = Slot {
+        asset: AssetId(1),
+        partition: 0,
+        run: RunId(Uuid::from_u128(1)),
+        fence: 1,
+        attempt: 1,
+    };
+    let files = Files::in_memory(&Parquet::default());
+    let area = ObjectArea::in_memory();
+
+    files.on_runtime(async {
+        let mut writer = TableWriter::begin(&area, slot, &schema, &Parquet::default())
+            .await
+            .unwrap();
+        for _ in 0..ROWS / 100 {
+            writer.write(batch.clone()).await.unwrap();
+        }
+        let stored = writer.finish().await.unwrap();
+        assert_eq!(stored.rows, Some(ROWS as u64));
+
+        let reader = TableReader::open(&area, &stored).await.unwrap();
+        let mut groups = Box::pin(reader.into_stream());
+        let mut next = 0;
+        while let Some(group) = groups.try_next().await.unwrap() {
+            for batch in group.into_batches() {
+                for text in batch.column(0).as_string::<i32>() {
+                    let text = text.unwrap();
+                    assert_eq!(
+                        (text.len(), text[131_000..].parse::<usize>().unwrap()),
+                        (131_072, next % 100)
+                    );
+                    next += 1;
+                }
+            }
+        }
+        assert_eq!(next, ROWS);
     });
 }
 
