@@ -67,8 +67,8 @@ pub(crate) struct LiveFanOuts(Mutex<Kept>);
 #[derive(Default)]
 struct Kept {
     live: HashMap<FanOutId, Arc<LiveFanOut>>,
-    /// The items of those that are over, for runs that are not.
-    over: HashMap<RunId, ItemProgress>,
+    /// The items of those that are over, of runs that are not.
+    over: HashMap<FanOutId, (RunId, ItemProgress)>,
     /// Those of such runs whose rows are or were stored.
     storing: HashMap<FanOutId, Storing>,
 }
@@ -97,7 +97,8 @@ impl LiveFanOuts {
 
     pub(crate) fn add(&self, fan_out: &Arc<LiveFanOut>) {
         let mut kept = self.kept();
-        // Its rows are stored again from the first on, if they were before.
+        // It is taken up again if it was over: its items count once, and its rows are stored from the first on.
+        kept.over.remove(&fan_out.fan_out);
         kept.storing.remove(&fan_out.fan_out);
         kept.live.insert(fan_out.fan_out, Arc::clone(fan_out));
     }
@@ -109,10 +110,7 @@ impl LiveFanOuts {
         let (run, items) = (over.live.run, over.own_items());
         let mut kept = self.kept();
         kept.live.remove(&fan_out);
-        if let Some(more) = items {
-            let sum = kept.over.remove(&run).map_or(more, |sum| sum.and(more));
-            kept.over.insert(run, sum);
-        }
+        kept.over.extend(items.map(|items| (fan_out, (run, items))));
     }
 
     /// The rows of a fan-out that is over are going to be stored: gives where it is to be told how many are.
@@ -131,7 +129,7 @@ impl LiveFanOuts {
     /// A run is over.
     pub(crate) fn forget(&self, run: RunId) {
         let mut kept = self.kept();
-        kept.over.remove(&run);
+        kept.over.retain(|_, (of, _)| *of != run);
         kept.storing.retain(|_, storing| storing.run != run);
     }
 
@@ -156,8 +154,9 @@ impl LiveFanOuts {
             let kept = self.kept();
             let live = kept.live.values().filter(|fan_out| fan_out.live.run == run);
             let storing = kept.storing.values().filter(|storing| storing.run == run);
+            let over = kept.over.values().filter(|(of, _)| *of == run).map(|(_, items)| *items);
             (
-                kept.over.get(&run).copied(),
+                over.reduce(ItemProgress::and),
                 live.cloned().collect::<Vec<_>>(),
                 storing.filter_map(Storing::results).reduce(ResultRows::and),
             )

@@ -160,8 +160,8 @@ impl Numbers {
     }
 }
 
-/// The numbers as rows, of which each waits at a gate before it is stored.
-struct Rowed(Numbers, Gate);
+/// The numbers as rows, of which each waits at a gate before it is stored. So many attempts at gathering fail first.
+struct Rowed(Numbers, Gate, AtomicU32);
 
 #[async_trait]
 impl FanOut for Rowed {
@@ -178,6 +178,13 @@ impl FanOut for Rowed {
     }
 
     async fn gather(&self, _: Step, outcomes: Outcomes) -> Result<Outcome<GatheredValue>> {
+        if self
+            .2
+            .fetch_update(Ordering::Relaxed, Ordering::Relaxed, |left| left.checked_sub(1))
+            .is_ok()
+        {
+            return Err(Error::transient("not yet"));
+        }
         let (total, gate) = (outcomes.counts().total, self.1.clone());
         let parts = stream::iter(0..total).then(move |number| {
             let gate = gate.clone();
@@ -197,7 +204,7 @@ impl FanOut for Rowed {
 #[tokio::test]
 async fn how_many_rows_are_stored_is_told_while_they_are() {
     let gate = Gate::new();
-    let rowed = Rowed(Numbers::plain(3), gate.clone());
+    let rowed = Rowed(Numbers::plain(3), gate.clone(), AtomicU32::new(0));
     let asset = Asset::new("sum").fan_out(Vec::new(), TypeInfo::of::<Vec<u64>>(), Arc::new(rowed));
     let store = Arc::new(MemoryStore::default());
     let engine = engine_on(Arc::clone(&store) as _, 2, [asset]).await;
@@ -222,6 +229,24 @@ async fn how_many_rows_are_stored_is_told_while_they_are() {
     assert_eq!(report.state, RunState::Succeeded, "{report:?}");
     assert_eq!(engine.load::<Vec<u64>>("sum", "").await.unwrap(), [0, 1, 2]);
     assert_eq!(engine.fan_out_progress(row.fan_out), None, "the ledger says it now");
+}
+
+#[tokio::test(start_paused = true)]
+async fn items_count_once_however_often_they_are_gathered() {
+    let gate = Gate::new();
+    let rowed = Rowed(Numbers::plain(3), gate.clone(), AtomicU32::new(2));
+    let asset = Asset::new("sum")
+        .fan_out(Vec::new(), TypeInfo::of::<Vec<u64>>(), Arc::new(rowed))
+        .retry(Retry::exponential(3));
+    let engine = engine([asset]).await;
+    let run = engine.submit(sum_of_all()).await.unwrap();
+
+    gate.arrived().await;
+
+    let counts = run.items().unwrap().counts;
+    assert_eq!((counts.total, counts.succeeded), (3, 3));
+    gate.let_through(3);
+    assert_eq!(run.wait().await.unwrap().state, RunState::Succeeded);
 }
 
 fn sum_of_all() -> RunRequest {
