@@ -5,7 +5,6 @@
 
 use std::collections::VecDeque;
 
-use arrow::array::Array as _;
 use arrow::compute::concat_batches;
 use arrow::datatypes::SchemaRef;
 use arrow::record_batch::RecordBatch;
@@ -23,9 +22,11 @@ pub(crate) const BLOCK_LEN: u64 = 32 << 20;
 pub(crate) struct Blocks {
     schema: SchemaRef,
     waiting: VecDeque<RecordBatch>,
-    /// How long each of the waiting rows is.
+    /// How long each of the first waiting rows is: they are measured as far as the next block needs.
     lens: VecDeque<u64>,
-    waiting_len: u64,
+    measured_len: u64,
+    /// How many of the waiting batches are measured, and how many rows of the next.
+    measured: (usize, usize),
     len_max: u64,
 }
 
@@ -35,7 +36,8 @@ impl Blocks {
             schema,
             waiting: VecDeque::new(),
             lens: VecDeque::new(),
-            waiting_len: 0,
+            measured_len: 0,
+            measured: (0, 0),
             len_max: BLOCK_LEN,
         }
     }
@@ -46,19 +48,38 @@ impl Blocks {
 
     pub(crate) fn push(&mut self, batch: RecordBatch) {
         if batch.num_rows() > 0 {
-            let lens = row_lens(&batch);
-            self.waiting_len += lens.iter().sum::<u64>();
-            self.lens.extend(lens);
             self.waiting.push_back(batch);
         }
     }
 
     /// True when a whole block waits: where it ends does not depend on what comes.
-    pub(crate) fn has_whole(&self) -> bool {
-        self.lens.len() >= BLOCK_ROWS || self.waiting_len > self.len_max
+    pub(crate) fn has_whole(&mut self) -> bool {
+        self.measure();
+        self.is_measured()
     }
 
-    /// How many of the waiting rows are the next block, and how long they are.
+    fn is_measured(&self) -> bool {
+        self.lens.len() >= BLOCK_ROWS || self.measured_len > self.len_max
+    }
+
+    /// Measures rows until it is known where the next block ends.
+    fn measure(&mut self) {
+        while !self.is_measured()
+            && let Some(batch) = self.waiting.get(self.measured.0)
+        {
+            let first = self.measured.1;
+            let rows = (batch.num_rows() - first).min(BLOCK_ROWS);
+            let lens = row_lens(&batch.slice(first, rows));
+            self.measured = match first + rows {
+                all if all == batch.num_rows() => (self.measured.0 + 1, 0),
+                part => (self.measured.0, part),
+            };
+            self.measured_len += lens.iter().sum::<u64>();
+            self.lens.extend(lens);
+        }
+    }
+
+    /// How many of the measured rows are the next block, and how long they are.
     fn next_len(&self) -> (usize, u64) {
         let mut len = 0;
         for (rows, row_len) in self.lens.iter().enumerate() {
@@ -70,8 +91,9 @@ impl Blocks {
         (self.lens.len(), len)
     }
 
-    /// Cuts off the next block; `None` when nothing waits.
-    pub(crate) fn cut(&mut self) -> Result<Option<RecordBatch>> {
+    /// Cuts off the next block, and says how long its rows are; `None` when nothing waits.
+    pub(crate) fn cut(&mut self) -> Result<Option<(RecordBatch, u64)>> {
+        self.measure();
         let (rows, len) = self.next_len();
         let mut pieces = Vec::new();
         let mut wanted = rows;
@@ -82,31 +104,26 @@ impl Blocks {
                 .expect("waiting rows are those of the waiting batches");
             let taken = wanted.min(batch.num_rows());
             pieces.push(batch.slice(0, taken));
-            if taken < batch.num_rows() {
-                self.waiting.push_front(batch.slice(taken, batch.num_rows() - taken));
+            let left = batch.num_rows() - taken;
+            if left > 0 {
+                self.waiting.push_front(batch.slice(taken, left));
+            }
+            match &mut self.measured {
+                (0, rows) => *rows -= taken,
+                (batches, _) if left == 0 => *batches -= 1,
+                _ => {}
             }
             wanted -= taken;
         }
         self.lens.drain(..rows);
-        self.waiting_len -= len;
-        match pieces.len() {
-            0 => Ok(None),
-            1 => Ok(pieces.pop()),
-            _ => concat_batches(&self.schema, &pieces).map(Some).map_err(unwritable),
-        }
+        self.measured_len -= len;
+        let block = match pieces.len() {
+            0 => return Ok(None),
+            1 => pieces.remove(0),
+            _ => concat_batches(&self.schema, &pieces).map_err(unwritable)?,
+        };
+        Ok(Some((block, len)))
     }
-}
-
-/// The bytes that a block takes, whatever it is a view of.
-pub(crate) fn len_of(block: &RecordBatch) -> usize {
-    let columns = block.columns().iter();
-    columns
-        .map(|column| {
-            let measured = column.to_data().get_slice_memory_size();
-            // What cannot be measured is what it holds on to.
-            measured.unwrap_or_else(|_| column.get_array_memory_size())
-        })
-        .sum()
 }
 
 /// All of `batches`, cut into blocks.
@@ -118,7 +135,7 @@ pub(crate) fn blocks_of<'a>(
     for batch in batches {
         blocks.push(batch.clone());
     }
-    std::iter::from_fn(move || blocks.cut().transpose())
+    std::iter::from_fn(move || blocks.cut().map(|cut| cut.map(|(block, _)| block)).transpose())
 }
 
 #[cfg(test)]
@@ -150,10 +167,10 @@ mod tests {
             rest = later;
             blocks.push(batch(come));
             while blocks.has_whole() {
-                cut.push(blocks.cut().unwrap().unwrap().num_rows());
+                cut.push(blocks.cut().unwrap().unwrap().0.num_rows());
             }
         }
-        while let Some(block) = blocks.cut().unwrap() {
+        while let Some((block, _)) = blocks.cut().unwrap() {
             cut.push(block.num_rows());
         }
         cut

@@ -88,7 +88,7 @@ impl Parquet {
     }
 
     /// The most rows of a row group, rounded up to a multiple of 16,384; 131,072 unless given. A group of large rows ends earlier:
-    /// with the block of 16,384 rows that takes it beyond 32 MiB. Writing and reading hold a few row groups in memory, so fewer
+    /// before the block of 16,384 rows, or fewer, that would take it beyond 32 MiB. Writing and reading hold a few row groups in memory, so fewer
     /// rows need less of it and more rows compress better.
     #[must_use]
     pub fn row_group_rows(mut self, rows: usize) -> Self {

@@ -93,8 +93,8 @@ impl RowSink for BatchSink {
     }
 
     fn take<T: Serialize + ?Sized>(&mut self, row: &T) -> Result<(), Error> {
-        // What cannot be measured is a batch of its own.
-        let len = len_of(row).map_or(BLOCK_LEN, |len| len as u64);
+        // What cannot be measured counts as a row of a block whose rows are no reason to end it.
+        let len = len_of(row).map_or(BLOCK_LEN / BLOCK_ROWS as u64, |len| len as u64);
         if len > ROW_LEN_MAX {
             let number = self.next;
             return Err(Error::custom(format!(

@@ -19,7 +19,7 @@ use parquet::file::writer::SerializedFileWriter;
 use tokio::task::{JoinHandle, spawn_blocking};
 
 use crate::Parquet;
-use crate::blocks::{Blocks, len_of};
+use crate::blocks::Blocks;
 use crate::content::{Content, hash_block};
 use crate::error::{stopped, unwritable};
 use crate::schema::describe;
@@ -27,10 +27,9 @@ use crate::seal::{Seal, footer_entry, to_address};
 
 /// Row groups that are being encoded at a time.
 const IN_FLIGHT: usize = 2;
-/// Blocks that take more bytes than this become a row group, however few they are.
-const GROUP_LEN: usize = 32 << 20;
-/// A block that takes more bytes, as one with a single long row may, is a row group of its own.
-const GROUP_LEN_MAX: usize = 1 << 30;
+/// The bytes that the rows of a row group have at most, unless it is one block; so a block with a single row of gigabytes is a
+/// group of its own, since readers count the texts of a group's column by 31 bits.
+const GROUP_LEN: u64 = 32 << 20;
 const EXTENSION: &str = "parquet";
 const DURING: &str = "write a table";
 
@@ -45,7 +44,7 @@ pub struct TableWriter {
     /// The blocks of the row group that fills.
     group: Vec<RecordBatch>,
     group_rows: usize,
-    group_len: usize,
+    group_len: u64,
     encoding: VecDeque<JoinHandle<Result<Group>>>,
     content: Content,
     rows: u64,
@@ -145,18 +144,16 @@ impl TableWriter {
 
     /// Adds the next block to the row group, and begins to encode that when it is large enough.
     async fn fill_group(&mut self) -> Result<()> {
-        let Some(block) = self.blocks.cut()? else {
+        let Some((block, len)) = self.blocks.cut()? else {
             return Ok(());
         };
-        let len = len_of(&block);
-        if !self.group.is_empty() && len > GROUP_LEN_MAX {
-            // Beside others its texts may be more than a reader counts.
+        if !self.group.is_empty() && self.group_len + len > GROUP_LEN {
             self.begin_group().await?;
         }
         self.group_rows += block.num_rows();
         self.group_len += len;
         self.group.push(block);
-        if self.group_rows >= self.rows_per_group || self.group_len > GROUP_LEN {
+        if self.group_rows >= self.rows_per_group {
             self.begin_group().await?;
         }
         Ok(())

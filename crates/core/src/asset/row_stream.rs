@@ -8,7 +8,7 @@ use super::Argument;
 use super::argument::{FromStep, In, never_materialized, only_partition};
 use super::context::Step;
 use crate::io::RowParts;
-use crate::{AssetValue, Result};
+use crate::{AssetValue, Error, ErrorRecord, Result};
 
 /// The rows of an upstream whose value is the sequence `T`, one after the other, in order.
 ///
@@ -34,14 +34,25 @@ use crate::{AssetValue, Result};
 pub struct RowStream<T: IntoIterator> {
     parts: RowParts,
     part: Option<T::IntoIter>,
+    /// Why there will be no more rows, though these were not all.
+    failed: Option<ErrorRecord>,
 }
 
 impl<T: AssetValue + IntoIterator> RowStream<T> {
     /// The next row, or `None` after the last.
     ///
     /// # Errors
-    /// What loading it gives; the stream has ended then.
+    /// What loading it gives, then and whenever it is asked again: rows that are missing are never passed over.
     pub async fn next(&mut self) -> Result<Option<T::Item>> {
+        if let Some(failed) = &self.failed {
+            return Err(failed.clone().into_error());
+        }
+        let next = self.next_of_parts().await;
+        self.failed = next.as_ref().err().map(Error::to_record);
+        next
+    }
+
+    async fn next_of_parts(&mut self) -> Result<Option<T::Item>> {
         loop {
             if let Some(row) = self.part.as_mut().and_then(Iterator::next) {
                 return Ok(Some(row));
@@ -81,6 +92,7 @@ where
         Ok(Self {
             parts: parts.ok_or_else(never_materialized)?,
             part: None,
+            failed: None,
         })
     }
 }
@@ -88,5 +100,33 @@ where
 impl<T: IntoIterator> fmt::Debug for RowStream<T> {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.debug_struct("RowStream").finish_non_exhaustive()
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use futures::{FutureExt as _, StreamExt as _, stream};
+
+    use super::*;
+    use crate::Value;
+
+    #[test]
+    fn rows_behind_an_error_are_not_given() {
+        let parts = [
+            Ok(Value::new(vec![1])),
+            Err(Error::transient("gone")),
+            Ok(Value::new(vec![3])),
+        ];
+        let mut rows = RowStream::<Vec<i32>> {
+            parts: stream::iter(parts).boxed(),
+            part: None,
+            failed: None,
+        };
+        let mut next = || rows.next().now_or_never().unwrap();
+
+        assert_eq!(next().unwrap(), Some(1));
+        for _ in 0..2 {
+            assert_eq!(next().unwrap_err().message(), "gone");
+        }
     }
 }

@@ -68,9 +68,25 @@ pub(crate) struct LiveFanOuts(Mutex<Kept>);
 struct Kept {
     live: HashMap<FanOutId, Arc<LiveFanOut>>,
     /// The items of those that are over, of runs that are not.
-    over: HashMap<FanOutId, (RunId, ItemProgress)>,
+    over: HashMap<RunId, Over>,
     /// Those of such runs whose rows are or were stored.
     storing: HashMap<FanOutId, Storing>,
+}
+
+/// The items of the fan-outs of a run that are over.
+#[derive(Default)]
+struct Over {
+    /// Of steps, which may be taken up again.
+    of_steps: HashMap<FanOutId, ItemProgress>,
+    /// Of all items that fanned out, together: they may be many.
+    of_items: Option<ItemProgress>,
+}
+
+impl Over {
+    fn sum(&self) -> Option<ItemProgress> {
+        let all = self.of_steps.values().copied().chain(self.of_items);
+        all.reduce(ItemProgress::and)
+    }
 }
 
 /// A fan-out that is over, and whose rows are stored.
@@ -98,7 +114,9 @@ impl LiveFanOuts {
     pub(crate) fn add(&self, fan_out: &Arc<LiveFanOut>) {
         let mut kept = self.kept();
         // It is taken up again if it was over: its items count once, and its rows are stored from the first on.
-        kept.over.remove(&fan_out.fan_out);
+        if let Some(over) = kept.over.get_mut(&fan_out.live.run) {
+            over.of_steps.remove(&fan_out.fan_out);
+        }
         kept.storing.remove(&fan_out.fan_out);
         kept.live.insert(fan_out.fan_out, Arc::clone(fan_out));
     }
@@ -107,10 +125,16 @@ impl LiveFanOuts {
         let Some(over) = self.find(fan_out) else {
             return;
         };
-        let (run, items) = (over.live.run, over.own_items());
+        let items = over.own_items();
         let mut kept = self.kept();
         kept.live.remove(&fan_out);
-        kept.over.extend(items.map(|items| (fan_out, (run, items))));
+        let Some(items) = items else { return };
+        let sums = kept.over.entry(over.live.run).or_default();
+        if over.depth == 0 {
+            sums.of_steps.insert(fan_out, items);
+        } else {
+            sums.of_items = sums.of_items.into_iter().chain([items]).reduce(ItemProgress::and);
+        }
     }
 
     /// The rows of a fan-out that is over are going to be stored: gives where it is to be told how many are.
@@ -129,7 +153,7 @@ impl LiveFanOuts {
     /// A run is over.
     pub(crate) fn forget(&self, run: RunId) {
         let mut kept = self.kept();
-        kept.over.retain(|_, (of, _)| *of != run);
+        kept.over.remove(&run);
         kept.storing.retain(|_, storing| storing.run != run);
     }
 
@@ -154,9 +178,8 @@ impl LiveFanOuts {
             let kept = self.kept();
             let live = kept.live.values().filter(|fan_out| fan_out.live.run == run);
             let storing = kept.storing.values().filter(|storing| storing.run == run);
-            let over = kept.over.values().filter(|(of, _)| *of == run).map(|(_, items)| *items);
             (
-                over.reduce(ItemProgress::and),
+                kept.over.get(&run).and_then(Over::sum),
                 live.cloned().collect::<Vec<_>>(),
                 storing.filter_map(Storing::results).reduce(ResultRows::and),
             )

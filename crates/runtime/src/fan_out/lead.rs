@@ -114,22 +114,24 @@ impl LiveFanOut {
             if is_stopping && self.counts().leased == 0 {
                 return Err(Error::new(ErrorKind::Cancelled, "it was asked to end"));
             }
-            let (due, look) = (self.until_due(), self.hangs_after().map(|after| after / 2));
-            let until_look = look.unwrap_or_default().saturating_sub(looked.elapsed());
+            // First of all, so that nothing that happens again and again keeps it from looking.
+            let look = self.hangs_after().map(|after| after / 2);
+            if let Some(look) = look.filter(|look| looked.elapsed() >= *look) {
+                // Who comes late cannot tell who hangs: the whole process may have stood still.
+                let is_late = looked.elapsed() / 2 > look;
+                looked = Instant::now();
+                if !is_late {
+                    self.give_up_hanging().await?;
+                }
+                continue;
+            }
+            let until_look = look.map(|look| look.saturating_sub(looked.elapsed()));
+            let due = self.until_due();
             tokio::select! {
                 biased;
                 () = self.step.cancelled.cancelled(), if !is_stopping => {
                     is_stopping = true;
                     self.asked_to_end(run_stop).await?;
-                }
-                // Before what may happen again and again, so that nothing keeps it from looking.
-                () = tokio::time::sleep(until_look), if look.is_some() => {
-                    // Who comes late cannot tell who hangs: the whole process may have stood still.
-                    let is_late = Some(looked.elapsed() / 2) > look;
-                    looked = Instant::now();
-                    if !is_late {
-                        self.give_up_hanging().await?;
-                    }
                 }
                 fed = &mut feed, if !is_fed && !is_stopping => {
                     is_fed = true;
@@ -142,6 +144,7 @@ impl LiveFanOut {
                     self.live.nudge_for_items();
                     self.has_more.notify_waiters();
                 }
+                () = tokio::time::sleep(until_look.unwrap_or_default()), if until_look.is_some() => {}
             }
         }
         let end_on_disk = self.core().end_on_disk.take();
