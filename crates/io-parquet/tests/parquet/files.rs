@@ -46,15 +46,7 @@ impl Files {
 
     pub(crate) fn try_store(&self, value: &Value) -> Result<Stored> {
         let partition = self.partition.fetch_add(1, Ordering::Relaxed);
-        let run = RunId(Uuid::from_u128(1));
-        let slot = Slot {
-            asset: AssetId(7),
-            partition,
-            run,
-            fence: 1,
-            attempt: 1,
-        };
-        self.runtime.block_on(self.manager.store(slot, value))
+        self.runtime.block_on(self.manager.store(slot_of(partition), value))
     }
 
     pub(crate) fn load<T: AssetValue>(&self, stored: &Stored) -> Result<T> {
@@ -101,4 +93,15 @@ pub(crate) fn flipped(bytes: &[u8], at: usize, bit: usize) -> Vec<u8> {
     let mut flipped = bytes.to_vec();
     flipped[at] ^= 1 << bit;
     flipped
+}
+
+/// The only attempt at a partition.
+pub(crate) fn slot_of(partition: u64) -> Slot {
+    Slot {
+        asset: AssetId(7),
+        partition,
+        run: RunId(Uuid::from_u128(1)),
+        fence: 1,
+        attempt: 1,
+    }
 }

@@ -3,9 +3,9 @@
 use std::fs;
 use std::sync::Arc;
 
-use flowstone_core::io::{IoFactory, Slot};
+use flowstone_core::io::IoFactory;
 use flowstone_core::registry::{Plugin, Registry};
-use flowstone_core::{AssetId, ErrorKind, RunId, TypeInfo, Value};
+use flowstone_core::{ErrorKind, TypeInfo, Value};
 use flowstone_io_object::ObjectArea;
 use flowstone_io_parquet::arrow::array::{
     Array, AsArray, BooleanBuilder, Float64Array, Int64Array, ListBuilder, StringArray, new_null_array,
@@ -17,9 +17,8 @@ use flowstone_io_parquet::arrow::record_batch::RecordBatch;
 use flowstone_io_parquet::{Compression, Parquet, Table, TableReader, TableWriter};
 use futures::TryStreamExt;
 use proptest::prelude::*;
-use uuid::Uuid;
 
-use crate::files::{Files, flipped};
+use crate::files::{Files, flipped, slot_of};
 use crate::types::table_of;
 
 fn numbers(values: impl IntoIterator<Item = i64>) -> Table {
@@ -102,14 +101,7 @@ fn what_lies_under_a_null_is_no_content() {
 
 #[test]
 fn a_table_is_streamed_by_row_group() {
-    let run = RunId(Uuid::from_u128(1));
-    let slot = Slot {
-        asset: AssetId(1),
-        partition: 0,
-        run,
-        fence: 1,
-        attempt: 1,
-    };
+    let slot = slot_of(0);
     let files = Files::in_memory(&Parquet::default());
     let table = numbers(0..100_000);
     let options = Parquet::default().row_group_rows(30_000);
@@ -147,13 +139,7 @@ fn a_group_of_large_rows_ends_early() {
     let cut: Vec<_> = (0..33).map(|part| batch.slice(part * 1000, 1000)).collect();
     let files = Files::in_memory(&Parquet::default());
     let area = ObjectArea::in_memory();
-    let slot = Slot {
-        asset: AssetId(1),
-        partition: 0,
-        run: RunId(Uuid::from_u128(1)),
-        fence: 1,
-        attempt: 1,
-    };
+    let slot = slot_of(0);
 
     let in_parts = files.on_runtime(async {
         let mut writer = TableWriter::begin(&area, slot, &schema, &Parquet::default())
@@ -184,13 +170,7 @@ fn rows_of_more_than_two_gigabytes_in_all_are_kept() {
     let texts = StringArray::from_iter_values((0..100).map(|number| format!("{}{number:072}", "0".repeat(131_000))));
     let schema = Arc::new(Schema::new(vec![Field::new("text", DataType::Utf8, false)]));
     let batch = RecordBatch::try_new(Arc::clone(&schema), vec![Arc::new(texts)]).unwrap();
-    let slot = Slot {
-        asset: AssetId(1),
-        partition: 0,
-        run: RunId(Uuid::from_u128(1)),
-        fence: 1,
-        attempt: 1,
-    };
+    let slot = slot_of(0);
     let files = Files::in_memory(&Parquet::default());
     let area = ObjectArea::in_memory();
 
